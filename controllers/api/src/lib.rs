@@ -1,0 +1,38 @@
+//! What the parts of Sedge say to each other: resource types, the node protocol, names. No I/O.
+//!
+//! ```text
+//!  user ──resources──▶ controllers ──node protocol──▶ host ◀──federation protocol──▶ host
+//!        (feature `resources`)        ([`node`])               ([`federation`])
+//! ```
+//!
+//! Everything that crosses a border is parsed here, once, into a type that says what is valid:
+//! [`Digest`], [`ArtifactRef`], [`MemorySize`], [`Period`].
+
+pub mod artifact;
+mod names;
+mod quantities;
+#[cfg(feature = "resources")]
+pub mod resources;
+
+pub use names::{ArtifactRef, Digest, InvalidName, LabelRef, is_dns_label, is_resource_name};
+pub use quantities::{InvalidQuantity, MemorySize, Period};
+
+/// The protocol between a node and the manager; `proto/node.proto` has the words.
+#[allow(missing_docs)]
+pub mod node {
+    tonic::include_proto!("sedge.node.v1");
+
+    /// The version of the node protocol that this build speaks.
+    pub const PROTOCOL: u32 = 1;
+}
+
+/// The protocol between participants of a federated job; `proto/federation.proto` has the words.
+#[allow(missing_docs)]
+pub mod federation {
+    tonic::include_proto!("sedge.federation.v1");
+
+    /// The version of the federation protocol that this build speaks.
+    pub const PROTOCOL: u32 = 1;
+    /// The largest piece of a payload, in bytes.
+    pub const CHUNK: usize = 1 << 20;
+}

@@ -1,0 +1,181 @@
+//! Amounts with a unit, as people write them in a resource: memory sizes and periods of time.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::names::serde_as_text;
+
+/// Why an amount was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{value}` is not a valid {what}: write it like {example}")]
+pub struct InvalidQuantity {
+    what: &'static str,
+    value: String,
+    example: &'static str,
+}
+
+/// An amount of memory in bytes, written as Kubernetes quantities are: `64Mi`, `1Gi`, `500M`, `4096`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemorySize(u64);
+
+/// Suffixes, the largest first, so that writing finds the shortest form.
+const MEMORY_UNITS: [(&str, u64); 8] = [
+    ("Ti", 1 << 40),
+    ("T", 1_000_000_000_000),
+    ("Gi", 1 << 30),
+    ("G", 1_000_000_000),
+    ("Mi", 1 << 20),
+    ("M", 1_000_000),
+    ("Ki", 1 << 10),
+    ("k", 1_000),
+];
+
+impl MemorySize {
+    /// That many bytes.
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// That many mebibytes (2²⁰ bytes).
+    pub const fn from_mebibytes(mebibytes: u64) -> Self {
+        Self(mebibytes << 20)
+    }
+
+    /// In bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for MemorySize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = |(_, size): &&(&str, u64)| self.0 >= *size && self.0.is_multiple_of(*size);
+        match MEMORY_UNITS.iter().find(whole) {
+            Some((suffix, size)) => write!(f, "{}{suffix}", self.0 / size),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl FromStr for MemorySize {
+    type Err = InvalidQuantity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        let error = || InvalidQuantity {
+            what: "amount of memory",
+            value: text.chars().take(40).collect(),
+            example: "`64Mi`, `1Gi`, `500M` or a number of bytes",
+        };
+        let (number, unit) = MEMORY_UNITS
+            .iter()
+            .find_map(|(suffix, size)| Some((text.strip_suffix(suffix)?, *size)))
+            .unwrap_or((text, 1));
+        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(error());
+        }
+        number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).map(Self).ok_or_else(error)
+    }
+}
+
+/// A length of time, written `500ms`, `30s`, `2m` or `1h`; whole milliseconds, more than zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period(Duration);
+
+/// Suffixes with their length in milliseconds; `ms` before `m` and `s`, as it ends like the latter.
+const PERIOD_UNITS: [(&str, u64); 4] = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+
+impl Period {
+    /// The longest period: a year of 365 days.
+    pub const MAX: Self = Self(Duration::from_secs(365 * 24 * 3600));
+
+    /// That many seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// As the standard library has it.
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+
+    /// In milliseconds.
+    pub fn millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.millis();
+        let whole = |unit: u64| millis.is_multiple_of(unit);
+        match millis {
+            m if whole(3_600_000) => write!(f, "{}h", m / 3_600_000),
+            m if whole(60_000) => write!(f, "{}m", m / 60_000),
+            m if whole(1_000) => write!(f, "{}s", m / 1_000),
+            m => write!(f, "{m}ms"),
+        }
+    }
+}
+
+impl FromStr for Period {
+    type Err = InvalidQuantity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        let error = || InvalidQuantity {
+            what: "period of time",
+            value: text.chars().take(40).collect(),
+            example: "`500ms`, `30s`, `2m` or `1h`, more than zero and at most a year",
+        };
+        let (number, unit) = PERIOD_UNITS
+            .iter()
+            .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))
+            .ok_or_else(error)?;
+        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(error());
+        }
+        let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(error)?;
+        let period = Self(Duration::from_millis(millis));
+        if millis == 0 || period > Self::MAX { Err(error()) } else { Ok(period) }
+    }
+}
+
+serde_as_text!(MemorySize, "^[0-9]+(k|Ki|M|Mi|G|Gi|T|Ti)?$", "256Mi");
+serde_as_text!(Period, "^[0-9]+(ms|s|m|h)$", "60s");
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_binary_and_decimal_units() {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("1Ki", 1024), ("1k", 1000), ("8Gi", 8 << 30)] {
+            assert_eq!(text.parse::<MemorySize>().unwrap().bytes(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_without_a_meaning_are_refused() {
+        for text in ["", "Mi", "-1", "1.5Gi", "1 Gi", "99999999999999999999", "99999999Ti"] {
+            assert!(text.parse::<MemorySize>().is_err(), "{text}");
+        }
+        for text in ["", "s", "0s", "10", "-1s", "1.5s", "9000h", "99999999999999999999s"] {
+            assert!(text.parse::<Period>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(bytes: u64, millis in 1_u64..31_536_000_000) {
+            let memory = MemorySize::from_bytes(bytes);
+            prop_assert_eq!(memory.to_string().parse::<MemorySize>().unwrap(), memory);
+            let period = Period(Duration::from_millis(millis));
+            prop_assert_eq!(period.to_string().parse::<Period>().unwrap(), period);
+        }
+    }
+}

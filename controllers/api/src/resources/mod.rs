@@ -1,0 +1,86 @@
+//! The resources of group `sedge.dev`, version `v1alpha1`: one file each.
+//!
+//! ```text
+//!  FederatedLearningJob ──names──▶ Model, Plugin (name:tag), Dataset (name or labels)
+//!        │ owns                                                  │ lies on
+//!        ▼                                                       ▼
+//!     Worker ──────────────────runs on──────────────────────▶ EdgeNode
+//! ```
+
+mod conditions;
+mod dataset;
+mod edge_node;
+mod federated;
+mod model;
+mod plugin;
+mod worker;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+pub use conditions::{condition, is_true, set_condition};
+pub use dataset::*;
+pub use edge_node::*;
+pub use federated::*;
+use federated::any_object;
+pub use model::*;
+pub use plugin::*;
+pub use worker::*;
+
+/// The API group of all our kinds.
+pub const GROUP: &str = "sedge.dev";
+/// The version of all our kinds.
+pub const VERSION: &str = "v1alpha1";
+
+/// The definitions of all our kinds, for a cluster's API server or the embedded one.
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    vec![
+        Dataset::crd(),
+        EdgeNode::crd(),
+        FederatedLearningJob::crd(),
+        Model::crd(),
+        Plugin::crd(),
+        Worker::crd(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_structural_schema_and_a_status() {
+        for definition in definitions() {
+            let version = &definition.spec.versions[0];
+            let name = &definition.spec.names.kind;
+            assert!(version.subresources.as_ref().is_some_and(|s| s.status.is_some()), "{name}");
+            let schema = version.schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
+            let properties = schema.and_then(|s| s.properties.as_ref()).expect(name);
+            assert!(properties.contains_key("spec") && properties.contains_key("status"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_job_reads_as_the_readme_shows_it() {
+        let job: FederatedLearningJob = serde_yaml_ng::from_str(
+            "
+            apiVersion: sedge.dev/v1alpha1
+            kind: FederatedLearningJob
+            metadata: {name: digits}
+            spec:
+              model: digits-mlp:1
+              aggregation: {plugin: 'fedavg:0.1.0', rounds: 20}
+              training:
+                plugin: sgd-trainer:0.1.0
+                parameters: {epochs: 5}
+                resources: {memory: 64Mi}
+                datasets: {selector: {matchLabels: {task: digits}}}
+              stop: {metric: accuracy, operator: '>=', threshold: 0.99}
+            ",
+        )
+        .unwrap();
+        assert_eq!(job.spec.aggregation.round_deadline.to_string(), "10m");
+        assert_eq!(job.spec.training.resources.memory.bytes(), 64 << 20);
+        assert_eq!(job.spec.stop.unwrap().operator, Operator::AtLeast);
+    }
+}

@@ -1,0 +1,56 @@
+//! Model: named graphs and weights in the registry.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ArtifactRef, Digest};
+
+/// Named ONNX graphs and weights. `sedge model push` uploads one and makes this resource, named after the
+/// reference with a dot for the colon (`digits:1` → `digits.1`).
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "sedge.dev",
+    version = "v1alpha1",
+    kind = "Model",
+    namespaced,
+    status = "ModelStatus",
+    derive = "PartialEq",
+    category = "sedge",
+    printcolumn = r#"{"name":"Reference","type":"string","jsonPath":".spec.reference"}"#,
+    printcolumn = r#"{"name":"Graphs","type":"string","jsonPath":".status.graphs"}"#,
+    printcolumn = r#"{"name":"Parameters","type":"integer","jsonPath":".status.parameters"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Digest","type":"string","jsonPath":".status.digest","priority":1}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelSpec {
+    /// Its `name:tag`; it lies in the registry under `models/name`.
+    pub reference: ArtifactRef,
+    /// The manifest's digest; absent, whatever the tag points at when it is first looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// What the manager found in the registry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelStatus {
+    /// `Ready`: it is in the registry and well formed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Digest of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Names of its graphs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub graphs: Vec<String>,
+    /// Number of elements in its weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// Size of its weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_bytes: Option<u64>,
+}
