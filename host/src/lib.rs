@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The node: it runs workers, WebAssembly components that train, evaluate and aggregate in a sandbox.
+//!
+//! ```text
+//!  manager ──desired──▶ link ──▶ worker ──▶ runtime (wasmtime) ──▶ nn (wasi:nn) ──▶ engine
+//!     ▲                   │        │  │         │
+//!     └────status─────────┘        │  └─────────┴──▶ data, model, artifacts
+//!                                  └──▶ federation ◀──gRPC──▶ other nodes
+//! ```
+
+pub mod artifacts;
+pub mod data;
+pub mod federation;
+pub mod link;
+pub mod model;
+pub mod nn;
+mod node;
+pub mod runtime;
+pub mod worker;
