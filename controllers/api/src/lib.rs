@@ -17,19 +17,32 @@ pub mod resources;
 pub use names::{ArtifactRef, Digest, InvalidName, LabelRef, is_dns_label, is_resource_name};
 pub use quantities::{InvalidQuantity, MemorySize, Period};
 
-/// The protocol between a node and the manager; `proto/node.proto` has the words.
+/// The generated code, nested as the protobuf packages are so that they find each other.
 #[allow(missing_docs)]
+mod proto {
+    pub mod node {
+        pub mod v1 {
+            tonic::include_proto!("sedge.node.v1");
+        }
+    }
+    pub mod federation {
+        pub mod v1 {
+            tonic::include_proto!("sedge.federation.v1");
+        }
+    }
+}
+
+/// The protocol between a node and the manager; `proto/node.proto` has the words.
 pub mod node {
-    tonic::include_proto!("sedge.node.v1");
+    pub use crate::proto::node::v1::*;
 
     /// The version of the node protocol that this build speaks.
     pub const PROTOCOL: u32 = 1;
 }
 
 /// The protocol between participants of a federated job; `proto/federation.proto` has the words.
-#[allow(missing_docs)]
 pub mod federation {
-    tonic::include_proto!("sedge.federation.v1");
+    pub use crate::proto::federation::v1::*;
 
     /// The version of the federation protocol that this build speaks.
     pub const PROTOCOL: u32 = 1;
