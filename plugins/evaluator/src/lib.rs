@@ -66,7 +66,10 @@ impl Evaluator for LossAndAccuracy {
         }
         sums.report().ok_or_else(|| {
             let part = parameters.split;
-            Error::Dataset { name: parameters.dataset, message: format!("has no sample in its split {part:?}") }
+            Error::Dataset {
+                name: parameters.dataset,
+                message: format!("has no sample in its split {part:?}"),
+            }
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sedge_sdk::{Error, Tensor, Trainer, TensorType, Update, Weights};
+use sedge_sdk::{Error, Tensor, TensorType, Trainer, Update, Weights};
 use serde::Deserialize;
 
 /// What a job sets.

@@ -17,9 +17,11 @@ struct Entry {
 impl Layout {
     /// The layout of tensors sorted by name, as `weights.tensors` gives them.
     pub fn of(tensors: &[NamedTensor]) -> Self {
-        Self::new(tensors.iter().map(|(name, tensor)| {
-            (name.clone(), format!("{:?}", tensor.ty()), tensor.dimensions())
-        }))
+        Self::new(
+            tensors
+                .iter()
+                .map(|(name, tensor)| (name.clone(), format!("{:?}", tensor.ty()), tensor.dimensions())),
+        )
     }
 
     fn new(entries: impl IntoIterator<Item = (String, String, Vec<u32>)>) -> Self {
@@ -63,7 +65,9 @@ mod tests {
     use super::*;
 
     fn layout(entries: &[(&str, &str, &[u32])]) -> Layout {
-        Layout::new(entries.iter().map(|(name, dtype, shape)| ((*name).into(), (*dtype).into(), shape.to_vec())))
+        Layout::new(
+            entries.iter().map(|(name, dtype, shape)| ((*name).into(), (*dtype).into(), shape.to_vec())),
+        )
     }
 
     #[test]

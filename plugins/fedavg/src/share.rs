@@ -13,7 +13,10 @@ impl Samples {
             return Err("the update rests on no samples, so it has no weight in the mean".into());
         }
         let sum = self.0.checked_add(more).ok_or_else(|| {
-            Error::Other(format!("{more} samples are too many: with the {} before them they overflow", self.0))
+            Error::Other(format!(
+                "{more} samples are too many: with the {} before them they overflow",
+                self.0
+            ))
         })?;
         Ok((Self(sum), (more as f64 / sum as f64) as f32))
     }

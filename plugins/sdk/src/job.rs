@@ -68,6 +68,9 @@ mod tests {
         let message = |json| parse::<Parameters>(json).unwrap_err().to_string();
         assert!(message(r#"{"batchSize": -1}"#).starts_with("parameter batchSize: invalid value"));
         assert!(message(r#"{"schedule": [0.1, "x"]}"#).starts_with("parameter schedule[1]: invalid type"));
-        assert!(message(r#"{"batchsize": 8}"#).contains("`batchSize`"), "a wrong name is told the right ones");
+        assert!(
+            message(r#"{"batchsize": 8}"#).contains("`batchSize`"),
+            "a wrong name is told the right ones"
+        );
     }
 }

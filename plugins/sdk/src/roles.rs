@@ -95,15 +95,19 @@ impl<T: Trainer> trainer::exports::sedge::worker::training::Guest for Exported<T
         round: u32,
         start: &Weights,
     ) -> Result<trainer::exports::sedge::worker::training::Update, String> {
-        let update = job::parameters().and_then(|parameters| T::train(parameters, round, start)).map_err(text)?;
+        let update =
+            job::parameters().and_then(|parameters| T::train(parameters, round, start)).map_err(text)?;
         let Update { weights, samples, metrics } = update;
         Ok(trainer::exports::sedge::worker::training::Update { weights, samples, metrics })
     }
 }
 
 impl<T: Evaluator> evaluator::exports::sedge::worker::evaluation::Guest for Exported<T> {
-    fn evaluate(candidate: &Weights) -> Result<evaluator::exports::sedge::worker::evaluation::Report, String> {
-        let report = job::parameters().and_then(|parameters| T::evaluate(parameters, candidate)).map_err(text)?;
+    fn evaluate(
+        candidate: &Weights,
+    ) -> Result<evaluator::exports::sedge::worker::evaluation::Report, String> {
+        let report =
+            job::parameters().and_then(|parameters| T::evaluate(parameters, candidate)).map_err(text)?;
         let Report { samples, metrics } = report;
         Ok(evaluator::exports::sedge::worker::evaluation::Report { samples, metrics })
     }
@@ -124,7 +128,8 @@ pub trait Prepared: Inferencer {
 
 impl<T: Prepared> inferencer::exports::sedge::worker::inferring::Guest for Exported<T> {
     fn prepare(deployed: &Weights) -> Result<(), String> {
-        let prepared = job::parameters().and_then(|parameters| T::prepare(parameters, deployed)).map_err(text)?;
+        let prepared =
+            job::parameters().and_then(|parameters| T::prepare(parameters, deployed)).map_err(text)?;
         T::with(|place| place.replace(Some(prepared)));
         Ok(())
     }
@@ -231,7 +236,7 @@ macro_rules! export_role {
         #[allow(unsafe_code, missing_docs)]
         const _: () = {
             type Exported = $crate::Exported<$implementation>;
-            $crate::bindings::$world::export!(Exported with_types_in $crate::bindings::$world);
+    $crate::bindings::$world::export!(Exported with_types_in $crate::bindings::$world);
         };
     };
 }

@@ -22,12 +22,15 @@ impl Trainer for Sgd {
         let mut loss = Mean::default();
         for epoch in 0..parameters.epochs {
             loss = Mean::default();
-            let batching =
-                Batching { size: parameters.batch_size, shuffle: Some(parameters.shuffle_seed(round, epoch)) };
+            let batching = Batching {
+                size: parameters.batch_size,
+                shuffle: Some(parameters.shuffle_seed(round, epoch)),
+            };
             for batch in dataset::read(&parameters.dataset, Split::Train, batching)? {
                 let batch = batch?;
                 let size = batch.samples();
-                let (next, batch_loss) = step(&graph, batch.into_columns(), parameters.learning_rate, weights)?;
+                let (next, batch_loss) =
+                    step(&graph, batch.into_columns(), parameters.learning_rate, weights)?;
                 weights = next;
                 loss.add(batch_loss, size);
             }

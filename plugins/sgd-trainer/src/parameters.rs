@@ -75,10 +75,10 @@ mod tests {
     #[test]
     fn each_round_and_epoch_has_its_own_order() {
         let parameters = Parameters::default();
-        let seeds: HashSet<u64> =
-            (0..50).flat_map(|round| (0..50).map(move |epoch| (round, epoch)))
-                .map(|(round, epoch)| parameters.shuffle_seed(round, epoch))
-                .collect();
+        let seeds: HashSet<u64> = (0..50)
+            .flat_map(|round| (0..50).map(move |epoch| (round, epoch)))
+            .map(|(round, epoch)| parameters.shuffle_seed(round, epoch))
+            .collect();
         assert_eq!(seeds.len(), 2500);
         let other = Parameters { seed: 1, ..Parameters::default() };
         assert_ne!(parameters.shuffle_seed(1, 0), other.shuffle_seed(1, 0));
