@@ -20,7 +20,7 @@ enum Fault {
     Trap,
     /// Compute for ever.
     Loop,
-    /// Ask for 8 GB of linear memory, 64 MiB at a time, and touch each page.
+    /// Ask for 8 GB of memory, 64 MiB at a time, and touch each page; a 32-bit guest ends at 4 GB by itself.
     Memory,
     /// Make tensors without end.
     Tensors,
