@@ -240,7 +240,8 @@ mod tests {
         let tensor = tensor.into_vec::<f32>().unwrap_err();
         drop(other);
         let tensor = tensor.into_vec::<i32>().unwrap_err();
-        assert_eq!(tensor.into_vec::<f32>().unwrap().as_ptr(), start);
+        let values = tensor.into_vec::<f32>().unwrap();
+        assert_eq!(values.as_ptr(), start);
     }
 
     #[test]

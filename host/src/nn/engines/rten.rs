@@ -307,7 +307,7 @@ fn run_error(error: rten::RunError) -> NnError {
 mod tests {
     use super::*;
 
-    /// Made by `tests/data/make_graphs.py`: one SGD step of a 4-8-3 perceptron.
+    /// Made by `tests/data/make_fixtures.py`: one SGD step of a 4-8-3 perceptron.
     const TRAIN: &[u8] = include_bytes!("../../../tests/data/train-4-8-3.onnx");
     /// `y = x` in float64.
     const DOUBLE: &[u8] = include_bytes!("../../../tests/data/double.onnx");

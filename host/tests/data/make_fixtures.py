@@ -1,8 +1,10 @@
-"""Makes the small ONNX graphs of the tests: `pip install onnx numpy`, then `python make_graphs.py`.
+"""Makes the small files of the tests: `pip install onnx numpy`, then `python make_fixtures.py`.
 
 train-4-8-3.onnx  one SGD step of a perceptron with ReLU and softmax cross-entropy:
                   (x, y, lr, w0, b0, w1, b1) -> (loss, correct, w0.next, b0.next, w1.next, b1.next)
 double.onnx       y = x in float64, which not every engine computes with
+stored.npz, compressed.npz
+                  x f32[6, 2, 2] = 0, 1, 2, ...; y u8[6] = 0, 1, 2, 0, 1, 2
 """
 
 import numpy as np
@@ -60,3 +62,6 @@ def train(inputs, hidden, classes):
 value = lambda name: h.make_tensor_value_info(name, T.DOUBLE, ["N"])
 save(train(4, 8, 3), "train-4-8-3.onnx")
 save(h.make_graph([h.make_node("Identity", ["x"], ["y"])], "double", [value("x")], [value("y")]), "double.onnx")
+arrays = {"x": np.arange(24, dtype=np.float32).reshape(6, 2, 2), "y": np.arange(6, dtype=np.uint8) % 3}
+np.savez("stored.npz", **arrays)
+np.savez_compressed("compressed.npz", **arrays)
