@@ -115,8 +115,7 @@ fn check(component: &[u8], role: &str) -> Result<()> {
         "evaluator" => ("sedge:worker/evaluation", &["job", "dataset", "model"]),
         "inferencer" => ("sedge:worker/inferring", &["job", "model"]),
         "miner" => ("sedge:worker/mining", &["job"]),
-        // `training` for the type `update` alone.
-        "aggregator" => ("sedge:worker/aggregation", &["job", "model", "training"]),
+        "aggregator" => ("sedge:worker/aggregation", &["job", "model"]),
         other => bail!("`{other}` in its Cargo.toml is not a role"),
     };
     let interfaces = Interfaces::of(component)?;

@@ -8,19 +8,9 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+pub use crate::bindings::capabilities::sedge::worker::model::Update;
 use crate::bindings::{aggregator, evaluator, inferencer, miner, trainer};
 use crate::{Error, Metric, NamedTensor, Weights, job};
-
-/// What training gives: new weights, and what they rest on.
-#[derive(Debug)]
-pub struct Update {
-    /// The new weights.
-    pub weights: Weights,
-    /// Samples that they rest on: the update's weight in an average.
-    pub samples: u64,
-    /// What was measured on the way.
-    pub metrics: Vec<Metric>,
-}
 
 /// What evaluation gives.
 #[derive(Debug)]
@@ -91,14 +81,8 @@ pub trait Miner: 'static {
 pub struct Exported<T>(PhantomData<T>);
 
 impl<T: Trainer> trainer::exports::sedge::worker::training::Guest for Exported<T> {
-    fn train(
-        round: u32,
-        start: &Weights,
-    ) -> Result<trainer::exports::sedge::worker::training::Update, String> {
-        let update =
-            job::parameters().and_then(|parameters| T::train(parameters, round, start)).map_err(text)?;
-        let Update { weights, samples, metrics } = update;
-        Ok(trainer::exports::sedge::worker::training::Update { weights, samples, metrics })
+    fn train(round: u32, start: &Weights) -> Result<Update, String> {
+        job::parameters().and_then(|parameters| T::train(parameters, round, start)).map_err(text)
     }
 }
 
@@ -157,10 +141,9 @@ impl<A: Aggregator> aggregator::exports::sedge::worker::aggregation::GuestAggreg
         Self(RefCell::new(begun.map_err(text)))
     }
 
-    fn add(&self, update: aggregator::exports::sedge::worker::aggregation::Update) -> Result<(), String> {
-        let (weights, samples, metrics) = (update.weights, update.samples, update.metrics);
+    fn add(&self, update: Update) -> Result<(), String> {
         match &mut *self.0.borrow_mut() {
-            Ok(aggregator) => aggregator.add(Update { weights, samples, metrics }).map_err(text),
+            Ok(aggregator) => aggregator.add(update).map_err(text),
             Err(failure) => Err(failure.clone()),
         }
     }

@@ -70,10 +70,11 @@ impl Tensor {
 pub fn take(tensors: &mut Vec<NamedTensor>, name: &str) -> Result<Tensor, Error> {
     match tensors.iter().position(|(present, _)| present == name) {
         Some(at) => Ok(tensors.swap_remove(at).1),
-        None => Err(Error::Missing {
-            name: name.to_owned(),
-            present: tensors.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
-        }),
+        None => {
+            let names: Vec<_> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+            let present = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            Err(Error::Missing { name: name.to_owned(), present })
+        }
     }
 }
 
