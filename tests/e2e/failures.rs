@@ -33,11 +33,13 @@ fn a_bad_trainer_fails_with_its_reason_and_harms_nobody() -> Result<()> {
         eventually(&format!("the trainer `{fault}` to fail"), Duration::from_secs(60), || {
             let workers = job::workers(&platform.cli, fault, "trainer")?;
             last = workers.first().map(|worker| worker["status"].to_string()).unwrap_or_default();
-            Ok(workers.iter().any(|worker| {
-                worker["status"]["phase"] == "Failed" && worker["status"]["reason"] == reason
-            }))
+            Ok(workers
+                .iter()
+                .any(|worker| worker["status"]["phase"] == "Failed" && worker["status"]["reason"] == reason))
         })
-        .map_err(|error| platform.with_logs(error.context(format!("wanted {reason}; its status is {last}"))))?;
+        .map_err(|error| {
+            platform.with_logs(error.context(format!("wanted {reason}; its status is {last}")))
+        })?;
     }
     for (fault, _, _) in faults {
         job::await_reason(&platform, fault, "Failed", "TooFewParticipants")?;

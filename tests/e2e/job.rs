@@ -8,7 +8,8 @@ use serde_json::Value;
 
 /// The example job, with lines of its text replaced.
 pub fn example(replacements: &[(&str, &str)]) -> String {
-    let text = std::fs::read_to_string(root().join("examples/digits/job.yaml")).expect("the example job is there");
+    let text =
+        std::fs::read_to_string(root().join("examples/digits/job.yaml")).expect("the example job is there");
     replacements.iter().fold(text, |text, (from, to)| {
         assert!(text.contains(from), "the example job has no `{from}`");
         text.replace(from, to)
@@ -75,7 +76,9 @@ pub fn rounds(job: &Value) -> Result<&Vec<Value>> {
 pub fn metric(round: &Value, name: &str) -> Result<f64> {
     let metrics = round["metrics"].as_array().context("the round has metrics")?;
     let found = metrics.iter().find(|metric| metric["name"] == *name);
-    found.and_then(|metric| metric["value"].as_f64()).with_context(|| format!("the round has no metric {name}: {round}"))
+    found
+        .and_then(|metric| metric["value"].as_f64())
+        .with_context(|| format!("the round has no metric {name}: {round}"))
 }
 
 /// The numbers of the closed rounds.

@@ -45,7 +45,8 @@ fn a_round_goes_on_without_a_node_that_was_killed() -> Result<()> {
 
     let job = job::await_complete(&platform, "digits", "5m")?;
     assert_eq!(job::numbers(&job)?, (1..=12).collect::<Vec<u64>>());
-    let missed = job::rounds(&job)?.iter().filter(|round| round["missing"] == 1 && round["updates"] == 2).count();
+    let missed =
+        job::rounds(&job)?.iter().filter(|round| round["missing"] == 1 && round["updates"] == 2).count();
     assert_eq!(missed, 1, "one round waits for the lost node until its deadline: {job}");
     assert_eq!(job::rounds(&job)?[11]["updates"], 2, "later ones do not invite it");
     Ok(())

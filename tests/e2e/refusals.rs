@@ -18,7 +18,11 @@ fn what_is_no_plugin_is_refused_at_push() -> Result<()> {
     let cases: [(&str, &[u8], &[&str]); 5] = [
         ("truncated", &fedavg[..fedavg.len() / 2], &["end"]),
         ("core", b"\0asm\x01\0\0\0", &["core", "wasm32-wasip2"]),
-        ("roleless", b"\0asm\x0d\0\x01\0", &["sedge:worker/training@0.1.0", "sedge:worker/aggregation@0.1.0"]),
+        (
+            "roleless",
+            b"\0asm\x0d\0\x01\0",
+            &["sedge:worker/training@0.1.0", "sedge:worker/aggregation@0.1.0"],
+        ),
         ("foreign", &renamed, &["sedge:worker/jab@0.1.0"]),
         ("text", b"(component)", &["WebAssembly"]),
     ];
@@ -26,7 +30,8 @@ fn what_is_no_plugin_is_refused_at_push() -> Result<()> {
         let file = platform.folder().join(format!("{name}.wasm"));
         fs::write(&file, bytes)?;
 
-        let refusal = platform.cli.refusal(&["plugin", "push", &file.display().to_string(), &format!("{name}:1")])?;
+        let refusal =
+            platform.cli.refusal(&["plugin", "push", &file.display().to_string(), &format!("{name}:1")])?;
 
         for word in words {
             assert!(refusal.contains(word), "{name}: `{word}` is not in:\n{refusal}");

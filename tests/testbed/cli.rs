@@ -47,7 +47,11 @@ impl Cli {
     pub fn refusal(&self, arguments: &[&str]) -> Result<String> {
         let output = self.output(arguments, None)?;
         if output.status.success() {
-            bail!("`sedge {}` did not fail:\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stdout));
+            bail!(
+                "`sedge {}` did not fail:\n{}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stdout)
+            );
         }
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, Gamma};
 
 use crate::root;
@@ -72,7 +72,8 @@ impl Partition {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         }
-        let text = std::iter::once(&self.heading).chain(rows).fold(String::new(), |text, row| text + row + "\n");
+        let text =
+            std::iter::once(&self.heading).chain(rows).fold(String::new(), |text, row| text + row + "\n");
         fs::write(path, text).with_context(|| path.display().to_string())
     }
 }

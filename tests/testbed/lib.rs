@@ -8,8 +8,8 @@
 //!
 //! End-to-end tests, `cargo xtask demo` and `cargo xtask bench` share it.
 
-pub mod digits;
 mod cli;
+pub mod digits;
 mod platform;
 mod process;
 

@@ -25,7 +25,9 @@ pub struct Platform {
     pub cli: Cli,
     manager: Manager,
     nodes: BTreeMap<String, Process>,
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes the folder, where it is a temporary one.
+    _temporary: Option<TempDir>,
 }
 
 /// The process that serves the API, with the command that starts it again.
@@ -37,7 +39,14 @@ struct Manager {
 impl Platform {
     /// `sedge up` with one cloud node and `edges` edge nodes, all in one process.
     pub fn up(built: &Built, edges: usize) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("sedge-").tempdir()?;
+        let temporary = temporary()?;
+        let mut platform = Self::up_in(built, edges, temporary.path())?;
+        platform._temporary = Some(temporary);
+        Ok(platform)
+    }
+
+    /// The same in a folder that stays.
+    pub fn up_in(built: &Built, edges: usize, folder: &Path) -> Result<Self> {
         let arguments = ["up", "--edges", &edges.to_string()].map(str::to_owned).to_vec();
         let mut platform = Self::start(built, folder, arguments)?;
         platform.await_nodes(&node_names(edges))?;
@@ -46,8 +55,9 @@ impl Platform {
 
     /// A manager, a cloud node and `edges` edge nodes, each a process of its own.
     pub fn separate(built: &Built, edges: usize) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("sedge-").tempdir()?;
-        let mut platform = Self::start(built, folder, vec!["manager".to_owned()])?;
+        let temporary = temporary()?;
+        let mut platform = Self::start(built, temporary.path(), vec!["manager".to_owned()])?;
+        platform._temporary = Some(temporary);
         let names = node_names(edges);
         for name in &names {
             platform.start_node(name)?;
@@ -56,23 +66,30 @@ impl Platform {
         Ok(platform)
     }
 
-    fn start(built: &Built, folder: TempDir, mut arguments: Vec<String>) -> Result<Self> {
+    fn start(built: &Built, folder: &Path, mut arguments: Vec<String>) -> Result<Self> {
         // Fixed ports, so that a manager that is started again is found where it was.
         for option in ["--listen", "--node-listen"] {
             arguments.extend([option.to_owned(), format!("127.0.0.1:{}", free_port()?)]);
         }
-        arguments.extend(["--data".to_owned(), folder.path().join("data").display().to_string()]);
-        let cli = Cli::new(&built.sedge, &folder.path().join("data/kubeconfig"));
-        let process = start(built, &arguments, &folder.path().join("manager.log"))?;
+        arguments.extend(["--data".to_owned(), folder.join("data").display().to_string()]);
+        let cli = Cli::new(&built.sedge, &folder.join("data/kubeconfig"));
+        let process = start(built, &arguments, &folder.join("manager.log"))?;
         let manager = Manager { process, arguments };
-        let mut platform = Self { built: built.clone(), cli, manager, nodes: BTreeMap::new(), folder };
+        let mut platform = Self {
+            built: built.clone(),
+            cli,
+            manager,
+            nodes: BTreeMap::new(),
+            folder: folder.to_owned(),
+            _temporary: None,
+        };
         platform.await_server()?;
         Ok(platform)
     }
 
     /// Start the node `name` (`cloud`, `edge-1`, …) as a process of its own, again or for the first time.
     pub fn start_node(&mut self, name: &str) -> Result<()> {
-        let data = self.folder.path().join("data");
+        let data = self.folder.join("data");
         let role = if name == "cloud" { "cloud" } else { "edge" };
         let arguments: Vec<String> = [
             "node",
@@ -91,14 +108,15 @@ impl Platform {
         ]
         .map(str::to_owned)
         .to_vec();
-        let process = start(&self.built, &arguments, &self.folder.path().join(format!("{name}.log")))?;
+        let process = start(&self.built, &arguments, &self.folder.join(format!("{name}.log")))?;
         self.nodes.insert(name.to_owned(), process);
         Ok(())
     }
 
     fn node_address(&self) -> Result<&str> {
         let arguments = &self.manager.arguments;
-        let at = arguments.iter().position(|argument| argument == "--node-listen").context("a manager listens")?;
+        let at =
+            arguments.iter().position(|argument| argument == "--node-listen").context("a manager listens")?;
         Ok(&arguments[at + 1])
     }
 
@@ -114,19 +132,18 @@ impl Platform {
 
     /// Start the process that serves the API again, once it has been killed.
     pub fn restart_manager(&mut self) -> Result<()> {
-        self.manager.process =
-            start(&self.built, &self.manager.arguments, &self.folder.path().join("manager.log"))?;
+        self.manager.process = start(&self.built, &self.manager.arguments, &self.folder.join("manager.log"))?;
         self.await_server()
     }
 
     /// The folder in which the node `name` looks for its datasets' files.
     pub fn datasets(&self, name: &str) -> PathBuf {
-        self.folder.path().join("data/datasets").join(name)
+        self.folder.join("data/datasets").join(name)
     }
 
     /// The folder below which all of it lies.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     fn await_server(&mut self) -> Result<()> {
@@ -147,7 +164,9 @@ impl Platform {
             let nodes = cli.get("edgenodes")?;
             let nodes = nodes["items"].as_array().context("a list")?;
             Ok(names.iter().all(|name| {
-                nodes.iter().any(|node| node["metadata"]["name"] == **name && condition(node, "Ready").0 == "True")
+                nodes
+                    .iter()
+                    .any(|node| node["metadata"]["name"] == **name && condition(node, "Ready").0 == "True")
             }))
         };
         eventually("all nodes to be ready", PATIENCE, ready).map_err(|error| self.with_logs(error))
@@ -198,6 +217,10 @@ impl Platform {
         }
         anyhow::anyhow!(text)
     }
+}
+
+fn temporary() -> Result<TempDir> {
+    tempfile::Builder::new().prefix("sedge-").tempdir().context("no temporary folder can be made")
 }
 
 /// `cloud`, `edge-1`, …

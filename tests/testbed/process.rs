@@ -16,7 +16,8 @@ pub struct Process {
 impl Process {
     /// Start `command`; what it prints is appended to the file `log`.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
+        let file =
+            File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -49,7 +50,11 @@ impl Process {
 
     /// Ask it to end (SIGTERM) and wait until it has; whether it ended well.
     pub fn terminate(&mut self) -> Result<bool> {
-        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().context("cannot run kill")?;
+        Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status()
+            .context("cannot run kill")?;
         Ok(self.child.wait()?.success())
     }
 }

@@ -1,9 +1,12 @@
 //! The developer's commands: `cargo xtask COMMAND`. Each command is a module of its own; they run other programs
 //! through [`shell`].
 
+mod build;
+mod demo;
 mod plugins;
 mod setup;
 mod shell;
+mod test;
 
 use std::process::ExitCode;
 
@@ -27,6 +30,10 @@ enum Command {
     Setup,
     /// Build the plugins and check that each imports only what its role's world names.
     Plugins,
+    /// Watch ten nodes learn handwritten digits together, from nothing to the trained model.
+    Demo(demo::Arguments),
+    /// Check all that is checked before a change lands: format, lints, unit tests, plugins, end-to-end tests.
+    Test(test::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -55,5 +62,7 @@ fn run(command: Command) -> Result<()> {
             }
             Ok(())
         }
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
     }
 }

@@ -65,7 +65,7 @@ pub fn remove_outputs() -> Result<()> {
 }
 
 /// cargo in the plugins' workspace, where its configuration names the target.
-fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(shell::root().join("plugins"));
     command
