@@ -127,3 +127,12 @@ fn inconsistent_batches_are_an_error() {
     let error = load(TRAIN).unwrap().compute(inputs.into_iter().chain(weights()).collect()).unwrap_err();
     assert_eq!(error.code, ErrorCode::RuntimeError);
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_file_is_loaded_or_refused(at in 0..TRAIN.len(), byte in proptest::prelude::any::<u8>()) {
+        let mut damaged = TRAIN.to_vec();
+        damaged[at] = byte;
+        let _ = Rten::new(1).load(damaged.into());
+    }
+}
