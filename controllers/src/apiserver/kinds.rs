@@ -10,6 +10,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::schema::{InvalidSchema, Schema};
+use super::view::{self, View};
 
 /// A kind that Kubernetes itself has; here without a schema.
 struct BuiltIn {
@@ -118,6 +119,8 @@ pub struct Kind {
     pub columns: Vec<Column>,
     /// Fields that a field selector may name, beyond name and namespace.
     pub selectable: Vec<String>,
+    /// Absent where its objects are stored as they are.
+    pub view: Option<View>,
 }
 
 impl Kind {
@@ -151,6 +154,7 @@ impl Kind {
             schema: None,
             columns: Vec::new(),
             selectable: from.selectable.iter().map(|&field| field.to_owned()).collect(),
+            view: None,
         }
     }
 
@@ -194,7 +198,25 @@ impl Kind {
                 .into_iter()
                 .map(|field| field.json_path.trim_start_matches('.').to_owned())
                 .collect(),
+            view: None,
         })
+    }
+
+    /// Events under their newer name.
+    fn newer_events(stored: Arc<Self>) -> Self {
+        const SELECTABLE: &[&str] =
+            &["regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "reason", "type"];
+        let newer = BuiltIn {
+            group: "events.k8s.io",
+            version: "v1",
+            kind: "Event",
+            plural: "events",
+            short_name: Some("ev"),
+            namespaced: true,
+            status: false,
+            selectable: SELECTABLE,
+        };
+        Self { view: Some(View { stored, renamed: view::EVENTS }), ..Self::built_in(&newer) }
     }
 
     /// As legacy discovery lists it, `/status` after it where it has one.
@@ -234,13 +256,17 @@ pub struct Kinds {
 impl Kinds {
     /// The built-in kinds and those of `definitions`; of each definition the version that it stores.
     pub fn new(definitions: Vec<CustomResourceDefinition>) -> Result<Self, InvalidDefinition> {
-        let mut by_resource = BTreeMap::new();
+        let mut by_resource: BTreeMap<Arc<str>, Arc<Kind>> = BTreeMap::new();
         let built_in = BUILT_IN.iter().map(|kind| Ok(Kind::built_in(kind)));
         for kind in built_in.chain(definitions.into_iter().map(Kind::defined)) {
             let kind = Arc::new(kind?);
             if let Some(before) = by_resource.insert(kind.resource.clone(), kind) {
                 return Err(InvalidDefinition::Duplicate(before.resource.to_string()));
             }
+        }
+        if let Some(events) = by_resource.get("events") {
+            let newer = Kind::newer_events(Arc::clone(events));
+            by_resource.insert(newer.resource.clone(), Arc::new(newer));
         }
         Ok(Self { by_resource })
     }

@@ -54,7 +54,7 @@ pub async fn serve(State(server): State<Arc<Inner>>, request: Request) -> Result
 
 impl Call {
     fn key(&self, name: &str) -> Key {
-        Key::new(&self.target.kind.resource, self.namespace(), name)
+        Key::new(&self.target.kind.stored().resource, self.namespace(), name)
     }
 
     fn namespace(&self) -> &str {
@@ -88,7 +88,7 @@ impl Call {
             name: selector.name().map(str::to_owned),
             after: place.map(|place| (place.namespace, place.name)),
         };
-        let resource = self.target.kind.resource.clone();
+        let resource = self.target.kind.stored().resource.clone();
         let read = self.server.store.read(move |snapshot| {
             let mut items = Vec::new();
             let mut last: Option<Key> = None;
@@ -136,7 +136,7 @@ impl Call {
         let written = self
             .server
             .store
-            .write(dry_run, move |tx| verbs::create(tx, &server.kinds, &kind, &namespace, &body, validation));
+            .write(dry_run, move |tx| verbs::create(tx, &server.kinds, &kind, &namespace, body, validation));
         self.written(written.await?)
     }
 
@@ -182,7 +182,7 @@ impl Call {
     async fn delete(self, name: Option<String>, body: axum::body::Body) -> Result<Response, ApiError> {
         let body = request::read_body(body).await?;
         let (options, dry_run) = delete_options(&body, &self.parameters)?;
-        let (server, kind) = (self.server.clone(), self.target.kind.clone());
+        let (server, kind) = (self.server.clone(), self.target.kind.stored().clone());
         let Some(name) = name else {
             let (selector, namespace) = (self.selector()?, self.target.namespace.clone());
             let deleted = self.server.store.write(dry_run, move |tx| {

@@ -1,5 +1,7 @@
 //! Create, replace, patch.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
@@ -40,11 +42,12 @@ fn birth() -> Birth {
 pub fn create(
     tx: &mut Tx<'_>,
     kinds: &Kinds,
-    kind: &Kind,
+    seen: &Arc<Kind>,
     namespace: &str,
-    body: &Value,
+    body: Value,
     validation: Validation,
 ) -> Result<Written, ApiError> {
+    let (kind, body) = (seen.stored(), &seen.to_stored(body)?);
     let mut attempt = 1;
     loop {
         let mut object = object::created(kind, body.clone(), namespace, birth())?;
@@ -68,12 +71,13 @@ pub fn create(
 pub fn replace(
     tx: &mut Tx<'_>,
     kinds: &Kinds,
-    kind: &Kind,
+    seen: &Arc<Kind>,
     key: &Key,
     part: Part,
     body: Value,
     validation: Validation,
 ) -> Result<Written, ApiError> {
+    let (kind, body) = (seen.stored(), seen.to_stored(body)?);
     let old = tx.get(key)?.ok_or_else(|| ApiError::not_found(kind, &key.name))?;
     if kind.custom && object::resource_version(&body).is_empty() {
         let cause = Cause::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
@@ -86,12 +90,13 @@ pub fn replace(
 pub fn patch(
     tx: &mut Tx<'_>,
     kinds: &Kinds,
-    kind: &Kind,
+    seen: &Arc<Kind>,
     key: &Key,
     part: Part,
     patch: &Patch,
     validation: Validation,
 ) -> Result<Written, ApiError> {
+    let kind = seen.stored();
     let Some(old) = tx.get(key)? else {
         return match patch {
             Patch::Apply(body) if part == Part::Main => {
@@ -103,12 +108,12 @@ pub fn patch(
                         "the name of the object does not match the name on the URL",
                     ));
                 }
-                create(tx, kinds, kind, &key.namespace, &body, validation)
+                create(tx, kinds, seen, &key.namespace, body, validation)
             }
             _ => Err(ApiError::not_found(kind, &key.name)),
         };
     };
-    let mut body = old.clone();
+    let mut body = seen.to_seen(old.clone());
     patch.to(&mut body).map_err(|error| match error {
         PatchError::TooLarge => ApiError::too_large(crate::apiserver::routes::MAX_BODY),
         PatchError::Operation { .. } => {
@@ -118,6 +123,7 @@ pub fn patch(
         }
         other => ApiError::bad_request(other.to_string()),
     })?;
+    let body = seen.to_stored(body)?;
     save(tx, kinds, kind, key, old, body, part, validation)
 }
 
