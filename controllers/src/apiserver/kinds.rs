@@ -47,6 +47,9 @@ const EVENT_FIELDS: &[&str] = &[
     "type",
 ];
 
+/// Events are kept up to this many; a cluster drops them after an hour.
+const MAX_EVENTS: usize = 1000;
+
 /// The resource of namespaces, which the server itself asks for.
 pub const NAMESPACES: &str = "namespaces";
 
@@ -119,6 +122,8 @@ pub struct Kind {
     pub columns: Vec<Column>,
     /// Fields that a field selector may name, beyond name and namespace.
     pub selectable: Vec<String>,
+    /// At most about so many objects are kept, and the oldest go first; absent, all are.
+    pub at_most: Option<usize>,
     /// Absent where its objects are stored as they are.
     pub view: Option<View>,
 }
@@ -154,6 +159,7 @@ impl Kind {
             schema: None,
             columns: Vec::new(),
             selectable: from.selectable.iter().map(|&field| field.to_owned()).collect(),
+            at_most: (from.plural == "events").then_some(MAX_EVENTS),
             view: None,
         }
     }
@@ -198,6 +204,7 @@ impl Kind {
                 .into_iter()
                 .map(|field| field.json_path.trim_start_matches('.').to_owned())
                 .collect(),
+            at_most: None,
             view: None,
         })
     }

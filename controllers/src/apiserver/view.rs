@@ -47,7 +47,7 @@ impl View {
 
 impl Kind {
     /// The kind whose objects are stored for this one.
-    pub fn stored<'a>(self: &'a Arc<Self>) -> &'a Arc<Self> {
+    pub fn stored(self: &Arc<Self>) -> &Arc<Self> {
         self.view.as_ref().map_or(self, |view| &view.stored)
     }
 

@@ -43,7 +43,8 @@ pub fn list(
     }
     let (api_version, list_kind, items) = match form {
         Form::Whole => {
-            let items = items.into_iter().map(|text| object(kind, form, text)).collect::<Result<Vec<_>, _>>()?;
+            let items =
+                items.into_iter().map(|text| object(kind, form, text)).collect::<Result<Vec<_>, _>>()?;
             (kind.api_version(), kind.list_kind.clone(), items)
         }
         Form::Metadata => {

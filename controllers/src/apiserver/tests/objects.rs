@@ -265,3 +265,17 @@ async fn what_a_controller_records_is_found_as_an_event_of_the_core_group() {
     let events = newer.list(&ListParams::default().fields("regarding.name=digits")).await.unwrap().items;
     assert_eq!(events[0].note.as_deref(), Some("20 rounds"));
 }
+
+#[tokio::test]
+async fn the_oldest_events_make_room() {
+    let server = Server::start();
+    let events: Api<k8s_openapi::api::core::v1::Event> = Api::default_namespaced(server.client.clone());
+    for index in 0..1001 {
+        let mut event = k8s_openapi::api::core::v1::Event::default();
+        event.metadata.name = Some(format!("e{index}"));
+        events.create(&PostParams::default(), &event).await.unwrap();
+    }
+    assert_eq!(events.list(&ListParams::default()).await.unwrap().items.len(), 900);
+    assert_eq!(refusal(events.get("e100").await).code, 404);
+    events.get("e101").await.unwrap();
+}
