@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask COMMAND`. Each command is a module of its own; they run other programs
 //! through [`shell`].
 
+mod bench;
 mod build;
 mod demo;
 mod plugins;
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check all that is checked before a change lands: format, lints, unit tests, plugins, end-to-end tests.
     Test(test::Arguments),
+    /// Measure what Sedge costs, beside what this machine could do at best; builds in release.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -64,5 +67,6 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }

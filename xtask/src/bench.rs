@@ -1,0 +1,62 @@
+//! `cargo xtask bench`: what Sedge costs, beside what the machine could do at best.
+//!
+//! ```text
+//!  worker: criterion benches of sedge-host ─┐
+//!  limits: memcpy, loopback TCP             ├─▶ rows ─▶ table on the terminal, JSON in a file
+//!  jobs: whole jobs on real processes      ─┘
+//! ```
+
+mod jobs;
+mod limits;
+mod rows;
+mod worker;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::build::{self, Profile};
+use crate::shell;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Measure only this
+    #[arg(value_enum)]
+    part: Option<Part>,
+    /// Where to write the figures as JSON [default: bench.json in cargo's target folder]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A part of the measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Instances, training steps and folds, without a network.
+    Worker,
+    /// Whole jobs: the digits, and rounds without training.
+    Jobs,
+}
+
+/// Measure, print, write.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let built = build::everything(Profile::Release)?;
+    let limits = limits::measure()?;
+    let mut rows = rows::Rows::default();
+    limits.report(&mut rows);
+    if arguments.part != Some(Part::Jobs) {
+        shell::say("Measuring", "workers");
+        worker::measure(&built, &limits, &mut rows)?;
+    }
+    if arguments.part != Some(Part::Worker) {
+        jobs::measure(&built, &limits, &mut rows)?;
+    }
+    anstream::println!("\n{rows}");
+    let path = match &arguments.json {
+        Some(path) => path.clone(),
+        None => build::target_directory()?.join("bench.json"),
+    };
+    rows.write(&path)?;
+    shell::say("Wrote", path.display());
+    Ok(())
+}
