@@ -112,10 +112,14 @@ fn a_truncated_component_is_told_where_it_ends() {
 }
 
 #[test]
-fn no_piece_of_a_component_panics_or_passes() {
+fn no_piece_of_a_component_panics_or_passes_for_another() {
     let whole = exporting(Role::Aggregator);
-    for end in (0..whole.len()).step_by(7) {
-        assert!(inspect(&whole[..end]).is_err(), "{end}");
+    let summary = inspect(&whole).unwrap();
+    for end in 0..whole.len() {
+        // Its last section holds names for debugging: without that, it is the same component.
+        if let Ok(piece) = inspect(&whole[..end]) {
+            assert_eq!(piece, summary, "{end}");
+        }
     }
 }
 
