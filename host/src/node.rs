@@ -103,7 +103,8 @@ pub enum NodeError {
 /// A node that runs until its shutdown token is cancelled.
 pub struct Node {
     address: SocketAddr,
-    shutdown: CancellationToken,
+    /// Ends this node's parts alone; `shutdown` may be shared with other nodes.
+    parts: CancellationToken,
     tasks: TaskTracker,
     server: Option<tokio::task::JoinHandle<Result<(), tonic::transport::Error>>>,
     /// Locked for as long as the node lives.
@@ -202,11 +203,11 @@ impl Node {
             Role::Cloud => node::NodeRole::Cloud,
         });
         let link = Link { endpoint: manager, authorization, register, artifacts, supervisor, board };
-        tasks.spawn(link.run(parts));
+        tasks.spawn(link.run(parts.clone()));
         tasks.close();
         // From here on the parts end with `shutdown` or with the node.
         guard.disarm();
-        Ok(Self { address, shutdown, tasks, server, _lock: lock })
+        Ok(Self { address, parts, tasks, server, _lock: lock })
     }
 
     /// Where a cloud node listens for participants; of an edge node, which does not, what was configured.
@@ -221,7 +222,7 @@ impl Node {
             Some(server) => server.await.unwrap_or(Ok(())),
         };
         if served.is_err() {
-            self.shutdown.cancel();
+            self.parts.cancel();
         }
         self.tasks.wait().await;
         served.map_err(NodeError::from)

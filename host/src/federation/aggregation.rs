@@ -321,10 +321,11 @@ impl Aggregation {
         self.seats.measure(self.work(Kind::Evaluate, number, deadline, payload));
         while !awaited.is_empty() && Instant::now() < deadline {
             match self.next(Some(deadline)).await? {
-                Happened::Said(name, Event::Report { round, samples, metrics }) if round == number => {
-                    if awaited.remove(&name) {
-                        means.add(samples.max(1), &metrics);
-                    }
+                // The first report of each counts.
+                Happened::Said(name, Event::Report { round, samples, metrics })
+                    if round == number && awaited.remove(&name) =>
+                {
+                    means.add(samples.max(1), &metrics);
                 }
                 Happened::Said(name, Event::Failure { round, .. }) if round == number => {
                     awaited.remove(&name);
@@ -345,13 +346,15 @@ impl Aggregation {
             () = self.cancel.cancelled() => return Err(Ended::Cancelled),
             happened = self.seats.next(until) => happened,
         };
+        let mut others = matches!(happened, Happened::Seated);
         if let Happened::Said(name, Event::Failure { round, reason, message, last }) = &happened {
             self.reporter.line(&format!("round {round}: {name} failed: {reason}: {message}"));
             if *last {
                 self.seats.lose(name);
+                others = true;
             }
         }
-        if matches!(happened, Happened::Seated) {
+        if others {
             let names = self.seats.trainers();
             self.reporter.update(|status| status.participants = names);
         }

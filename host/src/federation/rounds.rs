@@ -189,7 +189,8 @@ mod tests {
         let t0 = Instant::now();
         let grace = 5 * SECOND;
         // (connected, expected, seconds) by turns, and what comes of each
-        let cases: [(&str, bool, &[(usize, usize, u32)], &[Start]); 6] = [
+        type Case<'a> = (&'a str, bool, &'a [(usize, usize, u32)], &'a [Start]);
+        let cases: [Case; 6] = [
             ("all there", true, &[(3, 3, 0)], &[Start::Now]),
             ("minimum, then grace", true, &[(2, 3, 0), (2, 3, 5)], &[Start::At(t0 + grace), Start::Now]),
             ("minimum, then all", true, &[(2, 3, 0), (3, 3, 1)], &[Start::At(t0 + grace), Start::Now]),

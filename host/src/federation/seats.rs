@@ -60,7 +60,9 @@ pub(crate) struct Seats {
     next_id: SeatId,
     /// Failed for good: not invited again.
     lost: BTreeSet<String>,
-    events: (mpsc::Sender<(SeatId, Event)>, mpsc::Receiver<(SeatId, Event)>),
+    /// What connections put their events in; cloned for each.
+    said: mpsc::Sender<(SeatId, Event)>,
+    events: mpsc::Receiver<(SeatId, Event)>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
     round: Option<(Round, Order)>,
@@ -71,6 +73,7 @@ pub(crate) struct Seats {
 impl Seats {
     /// Seats for the workers of these names, who come as `guests`.
     pub(crate) fn new(guests: Guests, trainers: BTreeSet<String>, evaluators: BTreeSet<String>) -> Self {
+        let (said, events) = mpsc::channel(EVENTS);
         Self {
             guests,
             trainers,
@@ -79,7 +82,8 @@ impl Seats {
             names: BTreeMap::new(),
             next_id: 0,
             lost: BTreeSet::new(),
-            events: mpsc::channel(EVENTS),
+            said,
+            events,
             permits: Arc::new(Semaphore::new(RECEIVING)),
             tasks: TaskTracker::new(),
             round: None,
@@ -112,7 +116,7 @@ impl Seats {
                         return Happened::Seated;
                     }
                 }
-                Some((id, event)) = self.events.1.recv() => {
+                Some((id, event)) = self.events.recv() => {
                     // Of a connection that another of the same participant has replaced: nothing.
                     let Some(name) = self.names.get(&id).cloned() else { continue };
                     if matches!(event, Event::Left) {
@@ -158,7 +162,7 @@ impl Seats {
             inbound,
             outbound,
             orders: receiver,
-            events: self.events.0.clone(),
+            events: self.said.clone(),
             permits: Arc::clone(&self.permits),
             cancel,
         };

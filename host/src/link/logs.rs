@@ -91,7 +91,10 @@ async fn send(
         Err(error) => return Err(error.to_string()),
     };
     pieces(id, &text, outbound).await?;
-    while request.follow {
+    if !request.follow {
+        return Ok(());
+    }
+    loop {
         match fresh.recv().await {
             Ok(text) => pieces(id, &text, outbound).await?,
             Err(broadcast::error::RecvError::Lagged(batches)) => {
@@ -102,10 +105,9 @@ async fn send(
                 )
                 .await?;
             }
-            Err(broadcast::error::RecvError::Closed) => break,
+            Err(broadcast::error::RecvError::Closed) => return Ok(()),
         }
     }
-    Ok(())
 }
 
 /// Whole characters, at most [`PIECE`] bytes a chunk.

@@ -4,6 +4,7 @@
 //! wait here for theirs. What is no longer wanted is let go, and its memory with its last reader.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,10 +80,11 @@ impl Shelf {
             keep
         });
         for (key, dataset) in wanted {
-            if !books.contains_key(&key) {
+            if let Entry::Vacant(place) = books.entry(key) {
                 let cancel = self.shutdown.child_token();
-                self.tasks.spawn(Arc::clone(self).open(key.clone(), dataset.clone(), cancel.clone()));
-                books.insert(key, Book { wanted: dataset, copy: Copy::Opening, cancel });
+                let open = Arc::clone(self).open(place.key().clone(), dataset.clone(), cancel.clone());
+                self.tasks.spawn(open);
+                place.insert(Book { wanted: dataset, copy: Copy::Opening, cancel });
             }
         }
         drop(books);
