@@ -1,0 +1,108 @@
+//! The command line as a whole: its verbs and the options that all share.
+
+use clap::{Parser, Subcommand};
+
+use crate::server::Access;
+use crate::verbs::{apply, delete, describe, get, logs, wait};
+
+/// Edge-cloud collaborative AI: federated learning on WebAssembly workers.
+#[derive(Debug, Parser)]
+#[command(name = "sedge", version, styles = STYLES, arg_required_else_help = true, max_term_width = 110)]
+pub struct Cli {
+    /// Where the server is.
+    #[command(flatten)]
+    pub access: Access,
+    /// What to log to standard error, e.g. `info` or `sedge_host=debug`
+    #[arg(long, global = true, value_name = "FILTER", env = "SEDGE_LOG", hide_env_values = true)]
+    pub log: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create or change resources as files say
+    Apply(apply::Args),
+    /// Show resources, once or as they change
+    Get(get::Args),
+    /// Show all there is to know of resources
+    Describe(describe::Args),
+    /// Remove resources
+    Delete(delete::Args),
+    /// Wait until resources are as asked for
+    Wait(wait::Args),
+    /// Show the log of a worker, or of all workers of a job
+    Logs(logs::Args),
+}
+
+const STYLES: clap::builder::Styles = clap::builder::Styles::styled()
+    .header(crate::screen::BOLD)
+    .usage(crate::screen::BOLD)
+    .literal(crate::screen::HINT)
+    .placeholder(crate::screen::DIM)
+    .error(crate::screen::ERROR)
+    .valid(crate::screen::GOOD)
+    .invalid(crate::screen::WAITING);
+
+impl Cli {
+    /// Do it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let access = &self.access;
+        match self.verb {
+            Verb::Apply(args) => apply::run(args, access).await,
+            Verb::Get(args) => get::run(args, access).await,
+            Verb::Describe(args) => describe::run(args, access).await,
+            Verb::Delete(args) => delete::run(args, access).await,
+            Verb::Wait(args) => wait::run(args, access).await,
+            Verb::Logs(args) => logs::run(args, access).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_readme_shows_is_understood() {
+        for line in [
+            "sedge apply -f job.yaml -f more/ --server-side",
+            "sedge get jobs -w",
+            "sedge get wk -A -l task=digits -o wide",
+            "sedge get job/digits -o jsonpath={.status.round}",
+            "sedge describe job digits",
+            "sedge delete -f job.yaml --wait=false --ignore-not-found",
+            "sedge wait job/digits --for condition=Complete --timeout 60s",
+            "sedge logs job/digits -f --tail 10 -n lab",
+        ] {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "sedge",
+            "sedge apply",
+            "sedge get",
+            "sedge get jobs -o xml",
+            "sedge delete",
+            "sedge delete job/digits -f job.yaml",
+            "sedge wait job/digits --for ready",
+            "sedge wait job/digits --for delete --timeout 0s",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}
