@@ -9,12 +9,12 @@ use crate::verbs::{apply, delete, describe, get, logs, wait};
 #[derive(Debug, Parser)]
 #[command(name = "sedge", version, styles = STYLES, arg_required_else_help = true, max_term_width = 110)]
 pub struct Cli {
-    /// Where the server is.
-    #[command(flatten)]
-    pub access: Access,
     /// What to log to standard error, e.g. `info` or `sedge_host=debug`
     #[arg(long, global = true, value_name = "FILTER", env = "SEDGE_LOG", hide_env_values = true)]
     pub log: Option<String>,
+    /// Where the server is.
+    #[command(flatten)]
+    pub access: Access,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,

@@ -175,7 +175,7 @@ mod tests {
         insta::assert_snapshot!(screen::plain(&workers().render(Some(60))), @"
         NAME                    PHASE     DONE   MESSAGE
         digits-trainer-edge-1   Running      7   
-        digits-aggregator       Failed      12   the component ask…
+        digits-aggregator       Failed      12   the component aske…
         ");
     }
 

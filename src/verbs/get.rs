@@ -99,6 +99,12 @@ pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All resources of one kind as a wide table, as `plugin ls` and `model ls` show them.
+pub async fn table(kind: &str, all_namespaces: bool, access: &Access) -> anyhow::Result<()> {
+    let (words, output) = (vec![kind.to_owned()], Output::Wide);
+    run(Args { words, all_namespaces, selector: None, output, watch: false }, access).await
+}
+
 impl Args {
     fn list(&self) -> ListParams {
         ListParams { label_selector: self.selector.clone(), ..ListParams::default() }

@@ -138,7 +138,8 @@ fn history(page: &mut Page, history: &[RoundRecord]) {
     if let (true, [first, .., last]) = (values.len() > 2, values.as_slice()) {
         let line = screen::styled(&sparkline(&values), screen::GOOD);
         let name = screen::styled(main, screen::DIM);
-        page.line(&format!("\n  {name} {} {line} {}", decimal(*first), decimal(*last)));
+        page.gap();
+        page.line(&format!("{name} {} {line} {}", decimal(*first), decimal(*last)));
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::page::Page;
+pub use self::resources::{bytes, shape};
 use super::logs;
 use crate::failure::Failure;
 use crate::kinds::Kind;
@@ -162,7 +163,47 @@ mod tests {
         });
         let event = json!({"type": "Normal", "reason": "WorkersDeclared", "message": "12 workers",
                            "lastTimestamp": "2026-11-24T12:05:00Z"});
-        insta::assert_snapshot!(page("jobs", job(), vec![worker], vec![event], Some(100)), @"");
+        insta::assert_snapshot!(page("jobs", job(), vec![worker], vec![event], Some(100)), @"
+        Name          digits
+        Namespace     default
+        Created       5m12s ago (2026-11-24T12:04:48Z)
+        Phase         Running
+        Round         3 of 20
+        Participants  10
+        Running for   5m
+
+        Job
+          Model       digits-mlp:1
+          Training    sgd-trainer:0.1.0
+            with      epochs=5
+            on        task=digits
+            up to     512Mi memory, 10m a round
+          Aggregation fedavg:0.1.0
+            closes at 100 % of those invited, at least 5; after 10m at the latest
+          Evaluation  evaluator:0.1.0
+            on        held-out
+          Stops when  accuracy >= 0.99
+
+        Conditions
+          TYPE       STATUS   SINCE   REASON     MESSAGE
+          Accepted   True     5m      AllFound
+
+        Workers (1)
+          NAME                ROLE         NODE    PHASE     DONE   REASON   MESSAGE
+          digits-aggregator   aggregator   cloud   Running   3/20
+
+        Rounds
+          ROUND   UPDATES   REFUSED   MISSING   SAMPLES   ACCURACY     LOSS   TRAIN.LOSS    TIME
+              1         9         1         0      1437       0.62     0.38         0.31   812ms
+              2         9         1         0      1437       0.84     0.16         0.31   812ms
+              3         9         1         0      1437     0.9123   0.0877         0.31   812ms
+
+          accuracy 0.62 ▁▆█ 0.9123
+
+        Events
+          AGE   TYPE     REASON            MESSAGE
+          5m    Normal   WorkersDeclared   12 workers
+        ");
     }
 
     #[test]
@@ -179,14 +220,39 @@ mod tests {
             "status": {"phase": "Failed", "reason": "OutOfMemory", "message": "it asked for 8 GiB; 512Mi are granted",
                        "startedAt": "2026-11-24T12:05:00Z", "finishedAt": "2026-11-24T12:05:07Z"},
         });
-        insta::assert_snapshot!(page("wk", worker, vec![], vec![], None), @"");
+        insta::assert_snapshot!(page("wk", worker, vec![], vec![], None), @"
+        Name          digits-trainer-edge-1
+        Namespace     default
+        Created       5m ago (2026-11-24T12:05:00Z)
+        Phase         Failed (OutOfMemory)
+        Message       it asked for 8 GiB; 512Mi are granted
+        Ran for       7s
+
+        Work
+          Job         FederatedLearningJob/digits
+          Role        trainer
+          Node        edge-1
+          Plugin      sgd-trainer:0.1.0 (abababababab)
+          Datasets    digits-1 as train
+          Up to       512Mi memory, 10m a call
+          Joins       digits-aggregator
+        ");
     }
 
     #[test]
     fn a_kind_without_a_page_of_its_own_is_shown_as_it_is() {
         let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
             "metadata": {"name": "manager", "namespace": "default"}, "spec": {"holderIdentity": "a", "list": [1, {"b": 2}]}});
-        insta::assert_snapshot!(page("leases", lease, vec![], vec![], None), @"");
+        insta::assert_snapshot!(page("leases", lease, vec![], vec![], None), @"
+        Name          manager
+        Namespace     default
+
+        spec:
+          holderIdentity: a
+          list:
+          - 1
+          - b: 2
+        ");
     }
 
     #[test]
@@ -229,6 +295,43 @@ mod tests {
                 None,
             ),
         ];
-        insta::assert_snapshot!(pages.join("----\n"), @"");
+        insta::assert_snapshot!(pages.join("----\n"), @"
+        Name          edge-1
+        Role          edge
+        Processors    2
+        Memory        2.0 GiB
+        Engines       rten
+        Node labels   site=a
+
+        Conditions
+          TYPE    STATUS   SINCE   REASON     MESSAGE
+          Ready   False    5m      NotFound   no such file
+        ----
+        Name          digits-1
+        Node          edge-1
+        Path          digits.csv
+        Format        csv
+        Label         label
+        Test share    20 % (seed 7)
+        Samples       179
+
+        Tensors
+          NAME   TYPE   SHAPE OF A SAMPLE
+          x      f32    [64]
+        ----
+        Name          fedavg.1
+        Reference     fedavg:1
+        Roles         aggregator
+        Size          57.6 KiB
+
+        Imports
+          sedge:worker/model@0.1.0
+        ----
+        Name          mlp.1
+        Reference     mlp:1
+        Graphs        train, infer
+        Parameters    4810
+        Weights       18.9 KiB
+        ");
     }
 }

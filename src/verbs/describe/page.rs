@@ -82,6 +82,11 @@ impl Page {
         let _ = writeln!(self.text, "  {text}");
     }
 
+    /// An empty line.
+    pub fn gap(&mut self) {
+        self.text.push('\n');
+    }
+
     pub fn conditions(&mut self, conditions: &[Condition]) {
         let mut table = Table::new(["TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"]);
         for condition in conditions {
