@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The manager: embedded API server, reconcilers, hub, registry.
+
+pub mod apiserver;
