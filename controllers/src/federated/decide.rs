@@ -113,7 +113,7 @@ fn begin(observed: &Observed, mut status: FederatedLearningJobStatus) -> Decisio
             observe(observed, &mut status, "Accepted", false, unmet.reason, &unmet.message);
         }
     }
-    Decision { actions: written(observed, status), again_after: None }
+    Decision { actions: Vec::from_iter(written(observed, status)), again_after: None }
 }
 
 /// Keep the pinned job's Workers declared and follow its aggregator.
@@ -131,7 +131,7 @@ fn run(
         let message = format!("worker `{}` belongs to another owner", taken.name_any());
         status.reason = Some("WorkerNameTaken".to_owned());
         observe(observed, &mut status, "Running", false, "WorkerNameTaken", &message);
-        return Decision { actions: written(observed, status), again_after: Some(Duration::from_secs(5)) };
+        return Decision { actions: Vec::from_iter(written(observed, status)), again_after: Some(Duration::from_secs(5)) };
     }
     let of = |role: Role| {
         wanted.iter().filter(move |w| w.spec.role == role).filter_map(|w| present.get(&w.name_any()).copied())

@@ -97,6 +97,23 @@ impl Reports {
         drop(pending);
         self.news.notify_one();
     }
+
+    /// Keep what was not written, unless there is a later word already.
+    fn take_back(&self, failed: Vec<(Key, Report)>) {
+        let mut pending = self.pending.lock();
+        for (key, earlier) in failed {
+            match pending.remove(&key) {
+                Some(later) => {
+                    let mut kept = earlier;
+                    kept.replace(&later);
+                    pending.insert(key, kept);
+                }
+                None => drop(pending.insert(key, earlier)),
+            }
+        }
+        drop(pending);
+        self.news.notify_one();
+    }
 }
 
 impl Report {
@@ -130,19 +147,7 @@ pub(super) async fn write(hub: Arc<Inner>) {
             return;
         }
         if !failed.is_empty() {
-            let mut pending = hub.reports.pending.lock();
-            for (key, earlier) in failed {
-                match pending.get_mut(&key) {
-                    Some(later) => {
-                        let mut kept = earlier;
-                        kept.replace(later);
-                        *later = kept;
-                    }
-                    None => drop(pending.insert(key, earlier)),
-                }
-            }
-            drop(pending);
-            hub.reports.news.notify_one();
+            hub.reports.take_back(failed);
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = hub.shutdown.cancelled() => {}
