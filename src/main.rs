@@ -1,21 +1,28 @@
 //! `sedge`: the command line. It parses, asks the server or starts the parts, and prints; it decides nothing.
 //!
 //! ```text
-//!  cli ──▶ verbs/… ──▶ server (kubeconfig) ──▶ objects ──▶ the server's Kubernetes API
-//!              └──────▶ columns, table, describe ──▶ screen
+//!  cli ──▶ verbs/up, manager, node ──▶ platform ──▶ the manager and nodes, in this process
+//!   │
+//!   └───▶ verbs/… ──▶ server (kubeconfig) ──▶ objects ──▶ the server's Kubernetes API
+//!              └───────▶ columns, table, describe ──▶ screen
 //! ```
 
 mod age;
 mod cli;
 mod columns;
 mod failure;
+mod interrupt;
 mod jsonpath;
 mod kinds;
 mod objects;
+mod platform;
+mod publish;
+mod registry;
 mod screen;
 mod server;
 mod table;
 mod verbs;
+mod weights;
 
 use std::process::ExitCode;
 
