@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
@@ -90,6 +90,7 @@ pub fn decide(observed: &Observed) -> Decision {
     ) else {
         return Decision::default();
     };
+    let owner = OwnerReference { block_owner_deletion: Some(true), ..owner };
     let job = Job { name, namespace, uid, owner };
     let status = observed.job.status.clone().unwrap_or_default();
     match (status.phase, status.pinned.clone()) {

@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 use sedge_api::resources::{
-    Dataset, EdgeNode, FederatedLearningJob, JobPhase, Model, Plugin, Worker, WorkerStatus, is_true,
+    Dataset, EdgeNode, FederatedLearningJob, JobPhase, Plugin, Worker, WorkerStatus, is_true,
 };
 use serde_json::{Value, json};
 
