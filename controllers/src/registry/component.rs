@@ -239,10 +239,8 @@ fn is_offered(import: &str, roles: &[Role]) -> bool {
 fn our_imports(role: Role) -> &'static [&'static str] {
     match role {
         Role::Trainer | Role::Evaluator => &["job", "dataset", "model"],
-        Role::Inferencer => &["job", "model"],
+        Role::Inferencer | Role::Aggregator => &["job", "model"],
         Role::Miner => &["job"],
-        // `training` for its type `update` alone.
-        Role::Aggregator => &["job", "model", "training"],
     }
 }
 
