@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::apiserver::{ApiServer, StoreError};
-use crate::federated;
+use crate::{catalog, federated};
 use crate::hub::{Hub, HubConfig, Token, log_router};
 use crate::registry::{Access, Registry, RegistryError};
 use data::DataDir;
@@ -179,6 +179,16 @@ impl Manager {
         parts.spawn(part(
             "federated controller",
             federated::run(client.clone(), shutdown.clone()),
+            &shutdown,
+        ));
+        parts.spawn(part(
+            "plugin controller",
+            catalog::run_plugins(client.clone(), registry.clone(), shutdown.clone()),
+            &shutdown,
+        ));
+        parts.spawn(part(
+            "model controller",
+            catalog::run_models(client.clone(), registry, shutdown.clone()),
             &shutdown,
         ));
         let ending = shutdown.clone();
@@ -345,3 +355,6 @@ fn part(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
