@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
@@ -90,6 +90,7 @@ pub fn decide(observed: &Observed) -> Decision {
     ) else {
         return Decision::default();
     };
+    let owner = OwnerReference { block_owner_deletion: Some(true), ..owner };
     let job = Job { name, namespace, uid, owner };
     let status = observed.job.status.clone().unwrap_or_default();
     match (status.phase, status.pinned.clone()) {
@@ -131,7 +132,10 @@ fn run(
         let message = format!("worker `{}` belongs to another owner", taken.name_any());
         status.reason = Some("WorkerNameTaken".to_owned());
         observe(observed, &mut status, "Running", false, "WorkerNameTaken", &message);
-        return Decision { actions: Vec::from_iter(written(observed, status)), again_after: Some(Duration::from_secs(5)) };
+        return Decision {
+            actions: Vec::from_iter(written(observed, status)),
+            again_after: Some(Duration::from_secs(5)),
+        };
     }
     let of = |role: Role| {
         wanted.iter().filter(move |w| w.spec.role == role).filter_map(|w| present.get(&w.name_any()).copied())
@@ -159,7 +163,13 @@ fn run(
         }
         (WorkerPhase::Failed, _) => {
             let (reason, message) = failure(&aggregator);
-            finish(observed, &mut status, JobPhase::Failed, &reason, &format!("the aggregator failed: {message}"));
+            finish(
+                observed,
+                &mut status,
+                JobPhase::Failed,
+                &reason,
+                &format!("the aggregator failed: {message}"),
+            );
         }
         (WorkerPhase::Pending | WorkerPhase::Running, _) if left < minimum as usize => {
             let why = of(Role::Trainer).filter(|worker| phase(worker) == WorkerPhase::Failed).last();
@@ -232,11 +242,13 @@ fn impediment(
     evaluator: Option<&Worker>,
     failed: usize,
 ) -> (Option<&'static str>, String) {
-    let in_touch = observed.nodes.iter().find(|node| node.name_any() == pinned.aggregator).is_some_and(|node| {
-        node.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Ready"))
-    });
+    let in_touch =
+        observed.nodes.iter().find(|node| node.name_any() == pinned.aggregator).is_some_and(|node| {
+            node.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Ready"))
+        });
     if !in_touch {
-        let message = format!("node `{}`, which aggregates, is not in touch with the manager", pinned.aggregator);
+        let message =
+            format!("node `{}`, which aggregates, is not in touch with the manager", pinned.aggregator);
         return (Some("AggregatorNodeLost"), message);
     }
     if let Some(status) = evaluator.and_then(|worker| worker.status.as_ref())
@@ -262,10 +274,11 @@ fn surplus<'a>(
             && worker.metadata.deletion_timestamp.is_none()
             && !wanted.iter().any(|wanted| wanted.metadata.name == worker.metadata.name)
     };
-    observed.workers.iter().filter(extra).map(|worker| Action::DeleteWorker {
-        name: worker.name_any(),
-        uid: worker.uid().unwrap_or_default(),
-    })
+    observed
+        .workers
+        .iter()
+        .filter(extra)
+        .map(|worker| Action::DeleteWorker { name: worker.name_any(), uid: worker.uid().unwrap_or_default() })
 }
 
 /// The Model that stands for a job's result. It outlives the job.

@@ -65,7 +65,9 @@ fn waiting_in_namespace_of<K: Resource<DynamicType = ()>>(
     store: Store<FederatedLearningJob>,
 ) -> impl Fn(K) -> Vec<ObjectRef<FederatedLearningJob>> {
     move |changed| {
-        jobs_where(&store, |job| job.namespace() == changed.namespace() && begun(job).is_none() && !is_over(job))
+        jobs_where(&store, |job| {
+            job.namespace() == changed.namespace() && begun(job).is_none() && !is_over(job)
+        })
     }
 }
 
@@ -140,7 +142,8 @@ impl Apis {
     /// What is so now, read afresh: a cache of another watch than the one that woke us may lag behind it,
     /// and nothing would wake us again. None: the job is gone.
     async fn observe(&self, name: &str) -> Result<Option<Observed>, ReconcileError> {
-        let Some(job) = self.jobs.get_opt(name).await.map_err(failed(|| format!("read job `{name}`")))? else {
+        let Some(job) = self.jobs.get_opt(name).await.map_err(failed(|| format!("read job `{name}`")))?
+        else {
             return Ok(None);
         };
         let waits = begun(&job).is_none() && !is_over(&job);
@@ -163,10 +166,13 @@ impl Apis {
                 unless(made, already_exists, || format!("declare worker `{}`", worker.name_any()))
             }
             Action::DeleteWorker { name, uid } => {
-                let only =
-                    Preconditions { uid: Some(uid), ..Preconditions::default() };
+                let only = Preconditions { uid: Some(uid), ..Preconditions::default() };
                 let gone = self.workers.delete(&name, &DeleteParams::default().preconditions(only)).await;
-                unless(gone, |error| not_found(error) || conflict(error), || format!("delete worker `{name}`"))
+                unless(
+                    gone,
+                    |error| not_found(error) || conflict(error),
+                    || format!("delete worker `{name}`"),
+                )
             }
             Action::EndWorker { name, uid, status } => self.end_worker(&name, &uid, *status).await,
             Action::DeclareModel(model) => {

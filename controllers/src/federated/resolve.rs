@@ -84,12 +84,16 @@ fn validate(observed: &Observed) -> Result<(), Unmet> {
 fn model(observed: &Observed, reference: &ArtifactRef) -> Result<PinnedArtifact, Unmet> {
     let found = observed.models.iter().filter(|model| &model.spec.reference == reference);
     let model = canonical(found, reference).ok_or_else(|| {
-        Unmet::new("ModelNotFound", format!("model `{reference}` is not there: push it with `sedge model push`"))
+        Unmet::new(
+            "ModelNotFound",
+            format!("model `{reference}` is not there: push it with `sedge model push`"),
+        )
     })?;
     let status = model.status.clone().unwrap_or_default();
-    let digest = ready(&model.metadata.generation, &status.conditions)
-        .and_then(|()| digest(status.digest))
-        .map_err(|why| Unmet::new("ModelNotReady", format!("model `{reference}` is not ready: {why}")))?;
+    let digest =
+        ready(&model.metadata.generation, &status.conditions)
+            .and_then(|()| digest(status.digest))
+            .map_err(|why| Unmet::new("ModelNotReady", format!("model `{reference}` is not ready: {why}")))?;
     Ok(PinnedArtifact { reference: reference.clone(), digest })
 }
 
@@ -129,15 +133,16 @@ fn training_datasets(observed: &Observed) -> Result<Vec<PinnedDataset>, Unmet> {
             ));
         }
     }
-    let places = names
-        .iter()
-        .map(|name| place(observed, dataset(observed, name)?))
-        .collect::<Result<Vec<_>, _>>()?;
+    let places =
+        names.iter().map(|name| place(observed, dataset(observed, name)?)).collect::<Result<Vec<_>, _>>()?;
     let minimum = observed.job.spec.aggregation.participants.minimum;
     if places.len() < minimum as usize {
         return Err(Unmet::new(
             "TooFewDatasets",
-            format!("{} datasets to train on, and at least {minimum} participants are asked for", places.len()),
+            format!(
+                "{} datasets to train on, and at least {minimum} participants are asked for",
+                places.len()
+            ),
         ));
     }
     Ok(places)
@@ -182,15 +187,20 @@ fn aggregating_node(observed: &Observed) -> Result<String, Unmet> {
     };
     let can = |node: &&EdgeNode| {
         let status = node.status.clone().unwrap_or_default();
-        !node.spec.unschedulable && is_true(&status.conditions, "Ready") && status.federation_endpoint.is_some()
+        !node.spec.unschedulable
+            && is_true(&status.conditions, "Ready")
+            && status.federation_endpoint.is_some()
     };
     let candidates = observed.nodes.iter().filter(may).filter(can).map(|node| node.name_any());
-    candidates.max_by_key(|node| Digest::of(format!("{uid}/{node}").as_bytes())).ok_or_else(|| match &selector {
-        None => Unmet::new("NoCloudNode", "no node of role cloud is ready to aggregate"),
-        Some(_) => {
-            Unmet::new("NoNodeMatches", "no node that spec.aggregation.nodeSelector matches is ready to aggregate")
-        }
-    })
+    candidates.max_by_key(|node| Digest::of(format!("{uid}/{node}").as_bytes())).ok_or_else(
+        || match &selector {
+            None => Unmet::new("NoCloudNode", "no node of role cloud is ready to aggregate"),
+            Some(_) => Unmet::new(
+                "NoNodeMatches",
+                "no node that spec.aggregation.nodeSelector matches is ready to aggregate",
+            ),
+        },
+    )
 }
 
 /// The labels of a node: its own, and below them those that it registered with.
@@ -206,10 +216,7 @@ fn parse_selector(field: &str, selector: &LabelSelector) -> Result<Selector, Unm
 }
 
 /// Of several resources with one reference, the one that is named after it, else the first by name.
-fn canonical<'a, K: Resource>(
-    found: impl Iterator<Item = &'a K>,
-    reference: &ArtifactRef,
-) -> Option<&'a K> {
+fn canonical<'a, K: Resource>(found: impl Iterator<Item = &'a K>, reference: &ArtifactRef) -> Option<&'a K> {
     let name = reference.resource_name();
     found.min_by_key(|resource| (resource.name_any() != name, resource.name_any()))
 }

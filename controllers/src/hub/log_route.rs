@@ -63,7 +63,11 @@ async fn log(
     }
     let workers: Api<Worker> = Api::namespaced(context.client, &namespace);
     let worker = workers.get_opt(&name).await.map_err(|error| {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", format!("cannot read it: {error}"))
+        Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            format!("cannot read it: {error}"),
+        )
     })?;
     let worker = worker.ok_or_else(|| {
         Refusal::new(StatusCode::NOT_FOUND, "NotFound", format!("workers.sedge.dev \"{name}\" not found"))

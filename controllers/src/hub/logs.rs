@@ -53,13 +53,18 @@ pub(super) struct Logs {
     requests: mpsc::Sender<LogRequest>,
     /// Readers by request; none once the session has ended.
     readers: Mutex<Option<HashMap<u64, mpsc::Sender<Piece>>>>,
+    patience: Duration,
 }
 
 impl Logs {
     /// And the requests that the session is to send to its node.
     pub fn new() -> (Arc<Self>, LogRequests) {
+        Self::with_patience(PATIENCE)
+    }
+
+    fn with_patience(patience: Duration) -> (Arc<Self>, LogRequests) {
         let (requests, to_send) = mpsc::channel(REQUESTS);
-        (Arc::new(Self { requests, readers: Mutex::new(Some(HashMap::new())) }), to_send)
+        (Arc::new(Self { requests, readers: Mutex::new(Some(HashMap::new())), patience }), to_send)
     }
 
     /// Ask for a log.
@@ -94,7 +99,7 @@ impl Logs {
         let refused = (!chunk.error.is_empty()).then(|| LogError::Refused(chunk.error));
         let end = chunk.end.then(|| Piece::End(refused.map_or(Ok(()), Err)));
         for piece in text.into_iter().chain(end) {
-            if reader.send_timeout(piece, PATIENCE).await.is_err() {
+            if reader.send_timeout(piece, self.patience).await.is_err() {
                 self.forget(chunk.id);
                 self.cancel(chunk.id);
                 return;
@@ -196,9 +201,9 @@ mod tests {
         assert_eq!((cancel.id, cancel.cancel), (7, true));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_reader_that_falls_behind_is_cut_off() {
-        let (logs, _requests) = Logs::new();
+        let (logs, _requests) = Logs::with_patience(Duration::ZERO);
         let stream = logs.request(7, "edge-1", "uid", 0, true).unwrap();
         for _ in 0..=BUFFER {
             logs.take(chunk(7, "line\n", false, "")).await;

@@ -29,8 +29,7 @@ pub(super) async fn arrived(hub: &Inner, registration: &Registration) -> Result<
     let refused = |error: kube::Error| Status::unavailable(format!("cannot record node `{name}`: {error}"));
     for _ in 0..ATTEMPTS {
         let Some(mut node) = nodes.get_opt(name).await.map_err(refused)? else {
-            let new =
-                EdgeNode::new(name, EdgeNodeSpec { role: registration.role, unschedulable: false });
+            let new = EdgeNode::new(name, EdgeNodeSpec { role: registration.role, unschedulable: false });
             match nodes.create(&PostParams::default(), &new).await {
                 Err(error) if !raced(&error) => return Err(refused(error)),
                 _ => continue,

@@ -39,7 +39,9 @@ impl Registration {
         let role = match register.role() {
             node::NodeRole::Edge => NodeRole::Edge,
             node::NodeRole::Cloud => NodeRole::Cloud,
-            node::NodeRole::Unspecified => return Err(Status::invalid_argument("the node's role is missing")),
+            node::NodeRole::Unspecified => {
+                return Err(Status::invalid_argument("the node's role is missing"));
+            }
         };
         let endpoint = endpoint(register.federation_endpoint)?;
         Ok(Self {

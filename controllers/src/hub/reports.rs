@@ -75,7 +75,8 @@ impl Reports {
             if worker.spec.node != node {
                 warn!(node, worker = said.name, of = worker.spec.node, "a node spoke of another's Worker");
             } else if worker.uid().as_deref() == Some(&said.uid) {
-                let key = Key { kind: Kind::Worker, namespace: said.namespace.clone(), name: said.name.clone() };
+                let key =
+                    Key { kind: Kind::Worker, namespace: said.namespace.clone(), name: said.name.clone() };
                 let report = Report { node: node.to_owned(), said: Said::Worker(said) };
                 pending.entry(key).and_modify(|old| old.replace(&report)).or_insert(report);
             }
@@ -84,12 +85,20 @@ impl Reports {
             let reference = ObjectRef::new(&said.name).within(&said.namespace);
             match view.datasets.get(&reference) {
                 Some(dataset) if dataset.spec.node == node => {
-                    let key =
-                        Key { kind: Kind::Dataset, namespace: said.namespace.clone(), name: said.name.clone() };
+                    let key = Key {
+                        kind: Kind::Dataset,
+                        namespace: said.namespace.clone(),
+                        name: said.name.clone(),
+                    };
                     pending.insert(key, Report { node: node.to_owned(), said: Said::Dataset(said) });
                 }
                 Some(dataset) => {
-                    warn!(node, dataset = said.name, of = dataset.spec.node, "a node spoke of another's Dataset");
+                    warn!(
+                        node,
+                        dataset = said.name,
+                        of = dataset.spec.node,
+                        "a node spoke of another's Dataset"
+                    );
                 }
                 None => debug!(node, dataset = said.name, "a status of a Dataset that is gone"),
             }
@@ -165,7 +174,9 @@ async fn write_one(client: &Client, key: Key, report: Report) -> Option<(Key, Re
     match written {
         Ok(()) => None,
         Err(kube::Error::Api(status)) if status.code == 404 => None,
-        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && !matches!(status.code, 409 | 429) => {
+        Err(kube::Error::Api(status))
+            if (400..500).contains(&status.code) && !matches!(status.code, 409 | 429) =>
+        {
             warn!(?key, error = %status.message, "the API server refuses this status for good");
             None
         }
@@ -230,7 +241,8 @@ mod tests {
     use super::*;
 
     fn said(phase: node::WorkerPhase, done: u64) -> Report {
-        let said = node::WorkerStatus { uid: "u".to_owned(), phase: phase.into(), done, ..Default::default() };
+        let said =
+            node::WorkerStatus { uid: "u".to_owned(), phase: phase.into(), done, ..Default::default() };
         Report { node: "edge-1".to_owned(), said: Said::Worker(said) }
     }
 

@@ -81,8 +81,7 @@ pub(super) fn dataset_status(said: &node::DatasetStatus, mut conditions: Vec<Con
     let silent = if said.ready { "Read" } else { "NotReady" };
     let reason = text(&said.reason, REASON).unwrap_or_else(|| silent.to_owned());
     let message = cut(said.message.clone(), MESSAGE);
-    let observed =
-        condition("Ready", said.ready, &reason, message, Some(said.generation), Timestamp::now());
+    let observed = condition("Ready", said.ready, &reason, message, Some(said.generation), Timestamp::now());
     set_condition(&mut conditions, observed);
     let columns = said.columns.iter().take(COLUMNS).map(|column| DatasetColumn {
         name: cut(column.name.clone(), NAME),

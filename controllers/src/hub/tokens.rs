@@ -30,7 +30,8 @@ impl Token {
     /// Whether an `authorization` header is `Bearer` and this token.
     pub fn authorizes(&self, header: Option<&str>) -> bool {
         let presented = header.and_then(|text| text.split_once(' '));
-        presented.is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && self.is(token.trim()))
+        presented
+            .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && self.is(token.trim()))
     }
 }
 
@@ -73,7 +74,9 @@ mod tests {
     fn a_token_authorizes_its_bearer_alone() {
         let token = Token::new("s3cret");
         assert!(token.authorizes(Some("Bearer s3cret")));
-        for header in [None, Some(""), Some("s3cret"), Some("Basic s3cret"), Some("Bearer s3cret2"), Some("Bearer ")] {
+        for header in
+            [None, Some(""), Some("s3cret"), Some("Basic s3cret"), Some("Bearer s3cret2"), Some("Bearer ")]
+        {
             assert!(!token.authorizes(header), "{header:?}");
         }
     }

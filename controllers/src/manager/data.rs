@@ -51,7 +51,8 @@ impl DataDir {
         match read(&path) {
             Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
             Ok(_) => {
-                let empty = io::Error::new(io::ErrorKind::InvalidData, "it is empty; remove it for a new one");
+                let empty =
+                    io::Error::new(io::ErrorKind::InvalidData, "it is empty; remove it for a new one");
                 Err(ManagerError::data("read", &path, empty))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -68,8 +69,10 @@ impl DataDir {
         let text = self.token("federation-secret")?;
         let bytes = bytes(&text).ok_or_else(|| {
             let path = self.path.join("federation-secret");
-            let damaged =
-                io::Error::new(io::ErrorKind::InvalidData, "it is not 64 hexadecimal digits; remove it for a new one");
+            let damaged = io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is not 64 hexadecimal digits; remove it for a new one",
+            );
             ManagerError::data("read", &path, damaged)
         })?;
         Ok(FederationSecret::new(bytes))

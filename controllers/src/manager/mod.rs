@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::apiserver::{ApiServer, StoreError};
+use crate::{catalog, federated};
 use crate::hub::{Hub, HubConfig, Token, log_router};
 use crate::registry::{Access, Registry, RegistryError};
-use crate::{catalog, federated};
 use data::DataDir;
 
 /// How long connections may take to end at shutdown.
@@ -163,9 +163,11 @@ impl Manager {
             shutdown.clone(),
         );
         let access = |token: &str| Access { token: Some(token.to_owned()), address: None };
-        let mut routes = registry
-            .router(access(&api_token))
-            .merge(log_router(hub.clone(), client.clone(), Token::new(&api_token)));
+        let mut routes = registry.router(access(&api_token)).merge(log_router(
+            hub.clone(),
+            client.clone(),
+            Token::new(&api_token),
+        ));
         if let Some(api) = &api {
             routes = routes.fallback_service(api.router_with_token(&api_token));
         }
@@ -174,7 +176,11 @@ impl Manager {
         let mut parts = JoinSet::new();
         parts.spawn(serve("API listener", listener, routes, shutdown.clone()));
         parts.spawn(serve("node listener", node_listener, node_routes, shutdown.clone()));
-        parts.spawn(part("federated controller", federated::run(client.clone(), shutdown.clone()), &shutdown));
+        parts.spawn(part(
+            "federated controller",
+            federated::run(client.clone(), shutdown.clone()),
+            &shutdown,
+        ));
         parts.spawn(part(
             "plugin controller",
             catalog::run_plugins(client.clone(), registry.clone(), shutdown.clone()),
@@ -326,7 +332,8 @@ async fn serve(
             debug!(%error, "a connection keeps its delay");
         }
     });
-    let served = axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned()).await;
+    let served =
+        axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned()).await;
     match served {
         Ok(()) if shutdown.is_cancelled() => Ok(()),
         served => Err(ManagerError::Ended { part, cause: served.err() }),
@@ -348,3 +355,6 @@ fn part(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
