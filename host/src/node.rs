@@ -1,1 +1,255 @@
-//! To come.
+//! A node put together: its directory, its parts, the tasks that run them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+use sedge_api::{is_dns_label, node};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Endpoint;
+
+use crate::artifacts::{ArtifactError, Artifacts};
+use crate::federation::Federation;
+use crate::link::Link;
+use crate::nn::Graphs;
+use crate::runtime::{Failure, Runtime};
+use crate::worker::{Board, Context, Shelf, Supervisor};
+
+/// What a node is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Holds data: trains and evaluates.
+    Edge,
+    /// Is reached by other nodes: aggregates.
+    Cloud,
+}
+
+/// How a node is to be started.
+#[derive(Clone)]
+pub struct NodeConfig {
+    /// Name of its EdgeNode, a DNS label.
+    pub name: String,
+    /// What it is there for.
+    pub role: Role,
+    /// Labels of its EdgeNode.
+    pub labels: BTreeMap<String, String>,
+    /// Its own directory, made where there is none; one process at a time.
+    pub data: PathBuf,
+    /// The directory that its datasets lie below, made where there is none.
+    pub datasets: PathBuf,
+    /// The manager, as `http://host:port`.
+    pub manager: String,
+    /// What lets it in; shown to the hub and the registry.
+    pub join_token: String,
+    /// Where a cloud node listens for participants.
+    pub federation_listen: SocketAddr,
+    /// How other nodes reach that, as `http://host:port`; absent: by the address listened on.
+    pub federation_advertise: Option<String>,
+    /// Threads of one tensor computation.
+    pub threads: usize,
+    /// Shared by nodes in one process; absent: one of its own.
+    pub runtime: Option<Runtime>,
+}
+
+/// Why a node did not start or did not go on.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// A setting that cannot be.
+    #[error("{setting}: {why}")]
+    Setting {
+        /// Which.
+        setting: &'static str,
+        /// What is wrong with it, and what would be right.
+        why: String,
+    },
+    /// A directory or file.
+    #[error("{path}: {source}")]
+    Disk {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has the directory.
+    #[error("{0} is in use by another node: end that one, or choose another directory")]
+    InUse(PathBuf),
+    /// The federation's port.
+    #[error("cannot listen for participants on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The artifact store.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    /// The WebAssembly engine.
+    #[error("the WebAssembly runtime did not start: {0}")]
+    Runtime(#[from] Failure),
+    /// The federation's server.
+    #[error("the federation service ended: {0}")]
+    Federation(#[from] tonic::transport::Error),
+}
+
+/// A node that runs until its shutdown token is cancelled.
+pub struct Node {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    server: Option<tokio::task::JoinHandle<Result<(), tonic::transport::Error>>>,
+    /// Locked for as long as the node lives.
+    _lock: File,
+}
+
+impl Node {
+    /// Start all parts; the manager need not be there. `shutdown` ends them.
+    pub async fn start(config: NodeConfig, shutdown: CancellationToken) -> Result<Self, NodeError> {
+        if !is_dns_label(&config.name) {
+            let why =
+                format!("`{}` must be lower-case letters, digits and inner `-`, at most 63", config.name);
+            return Err(NodeError::Setting { setting: "name of the node", why });
+        }
+        let manager = Endpoint::from_shared(config.manager.clone()).map_err(|error| NodeError::Setting {
+            setting: "address of the manager",
+            why: format!("`{}` must be like http://host:port ({error})", config.manager),
+        })?;
+        let authorization = match config.join_token.as_str() {
+            "" => None,
+            token => {
+                Some(MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| NodeError::Setting {
+                    setting: "join token",
+                    why: "it must be visible ASCII characters".to_owned(),
+                })?)
+            }
+        };
+
+        let (data, lock) = directory(&config.data, true)?;
+        let (datasets, _) = directory(&config.datasets, false)?;
+        let disk = |path: &Path| {
+            let path = path.to_owned();
+            move |source| NodeError::Disk { path, source }
+        };
+        let runtime = match config.runtime.clone() {
+            Some(runtime) => runtime,
+            None => Runtime::new(&config.data.join("cache"), Arc::new(Graphs::new(config.threads)))?,
+        };
+        let artifacts = Artifacts::open(&data, config.join_token.clone())?;
+        let board = Arc::new(Board::default());
+        let federation = Federation::default();
+        let tasks = TaskTracker::new();
+        // Ends the parts that were started if a later one fails, too.
+        let parts = shutdown.child_token();
+        let guard = parts.clone().drop_guard();
+
+        let (address, server, reached) = match config.role {
+            Role::Edge => (config.federation_listen, None, String::new()),
+            Role::Cloud => {
+                let address = config.federation_listen;
+                let listen = |source| NodeError::Listen { address, source };
+                let listener = TcpListener::bind(address).await.map_err(listen)?;
+                let address = listener.local_addr().map_err(listen)?;
+                let reached = match config.federation_advertise.clone() {
+                    Some(advertised) => advertised,
+                    None if address.ip().is_unspecified() => {
+                        let why =
+                            format!("{address} says nothing to other nodes: name the address to reach it by");
+                        return Err(NodeError::Setting { setting: "advertised federation address", why });
+                    }
+                    None => format!("http://{address}"),
+                };
+                let (federation, parts) = (federation.clone(), parts.clone());
+                let server = tasks.spawn(async move { federation.serve(listener, parts).await });
+                (address, Some(server), reached)
+            }
+        };
+
+        let shelf = Shelf::new(datasets, Arc::clone(&board), parts.clone());
+        let engines = runtime.graphs().engines();
+        let artifacts_of_workers = Arc::clone(&artifacts);
+        let context = Context {
+            node: config.name.clone(),
+            artifacts: artifacts_of_workers,
+            runtime,
+            shelf,
+            federation,
+        };
+        let supervisor = Supervisor::new(data, context, Arc::clone(&board)).map_err(disk(&config.data))?;
+        tasks.spawn(Arc::clone(&supervisor).run(parts.clone()));
+
+        let mut register = node::Register {
+            protocol: node::PROTOCOL,
+            node: config.name,
+            labels: config.labels.into_iter().collect(),
+            federation_endpoint: reached,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cpus: std::thread::available_parallelism()
+                .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+            memory_bytes: memory_bytes(),
+            engines,
+            ..node::Register::default()
+        };
+        register.set_role(match config.role {
+            Role::Edge => node::NodeRole::Edge,
+            Role::Cloud => node::NodeRole::Cloud,
+        });
+        let link = Link { endpoint: manager, authorization, register, artifacts, supervisor, board };
+        tasks.spawn(link.run(parts));
+        tasks.close();
+        // From here on the parts end with `shutdown` or with the node.
+        guard.disarm();
+        Ok(Self { address, shutdown, tasks, server, _lock: lock })
+    }
+
+    /// Where a cloud node listens for participants; of an edge node, which does not, what was configured.
+    pub fn federation_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Until all parts have ended: after `shutdown`, or because one cannot go on.
+    pub async fn wait(self) -> Result<(), NodeError> {
+        let served = match self.server {
+            None => Ok(()),
+            Some(server) => server.await.unwrap_or(Ok(())),
+        };
+        if served.is_err() {
+            self.shutdown.cancel();
+        }
+        self.tasks.wait().await;
+        served.map_err(NodeError::from)
+    }
+}
+
+/// Make and open a directory; `alone`: and keep other processes out of it. The file must be kept open.
+fn directory(path: &Path, alone: bool) -> Result<(Dir, File), NodeError> {
+    let disk = |source| NodeError::Disk { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(disk)?;
+    let dir = Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(disk)?;
+    if !alone {
+        let file = dir.try_clone().map_err(disk)?.into_std_file();
+        return Ok((dir, file));
+    }
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(disk)?;
+    match lock.try_lock() {
+        Ok(()) => Ok((dir, lock)),
+        Err(std::fs::TryLockError::WouldBlock) => Err(NodeError::InUse(path.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(disk(source)),
+    }
+}
+
+/// The machine's memory; 0 where it does not say.
+fn memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kibibytes.unwrap_or_default().saturating_mul(1024)
+}

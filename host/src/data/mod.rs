@@ -1,45 +1,317 @@
-//! Datasets.
+//! Datasets: samples of a file on this node, as batches of tensors.
+//!
+//! ```text
+//!  Source (node protocol) ──▶ csv │ npy │ npz ──▶ Dataset (columns in memory) ──▶ Batches ──▶ tensors
+//! ```
+//!
+//! [`worker`](crate::worker) opens what a job grants; [`runtime`](crate::runtime) reads batches for guests.
+//! Files are reached through the directory that the node's operator named, and through nothing else.
+
+mod batches;
+mod csv;
+mod npy;
+mod npz;
+mod order;
+
+use std::fmt;
+use std::io::BufReader;
 use std::sync::Arc;
+
 use cap_std::fs::Dir;
+
+pub use self::batches::Batches;
 use crate::nn::{DType, Tensor};
+
+/// Largest file that is read, and the most that an array in it may unpack to, in bytes.
+pub const MAX_BYTES: u64 = 4 << 30;
 
 /// What the node protocol says of a dataset, parsed.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub struct Source { pub path: String, pub format: Format, pub label: Option<String>, pub test_share: f64, pub split_seed: u64 }
+pub struct Source {
+    /// Below the directory of datasets.
+    pub path: String,
+    /// How the file is written.
+    pub format: Format,
+    /// CSV: name or zero-based index of the column of labels. NPY of two dimensions: its zero-based index.
+    /// NPZ: the array of labels.
+    pub label: Option<String>,
+    /// Share of the samples that [`Split::Test`] gets, from 0 to below 1.
+    pub test_share: f64,
+    /// Decides which samples these are.
+    pub split_seed: u64,
+}
+
 /// How the file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Format { Csv, Npy, Npz }
+pub enum Format {
+    /// Comma-separated values, with a heading unless every cell of the first row is a number. Gives `x`
+    /// (f32, samples × features) and, with a label, `y` (i64).
+    Csv,
+    /// A NumPy array; the first dimension is the samples. Gives `x`, and `y` as CSV does.
+    Npy,
+    /// NumPy arrays under names, which are kept.
+    Npz,
+}
+
 /// Which samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Split { Train, Test, All }
+pub enum Split {
+    /// All but those of [`Split::Test`].
+    Train,
+    /// Held out by the source's share and seed.
+    Test,
+    /// All of them.
+    All,
+}
 
-/// Why a dataset was not read; `reason()` is one CamelCase word (`NotFound`, `Malformed`, …).
-#[derive(Debug, thiserror::Error)]
+/// Why a dataset was not read; `reason` is one CamelCase word.
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
-#[allow(missing_docs)]
-pub struct DataError { pub reason: &'static str, pub message: String }
+pub struct DataError {
+    /// `NotFound`, `Unreadable`, `TooLarge`, `Malformed`, `Unsupported`, `NoSuchLabel` or `InvalidSplit`.
+    pub reason: &'static str,
+    /// With file, and line and column where there are some.
+    pub message: String,
+}
+
+impl DataError {
+    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    fn malformed(path: &str, what: impl fmt::Display) -> Self {
+        Self::new("Malformed", format!("{path}: {what}"))
+    }
+}
 
 /// A tensor of each batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Column { pub name: String, pub dtype: DType, /// Per sample.
- pub shape: Vec<usize> }
+pub struct Column {
+    /// Its name in a batch.
+    pub name: String,
+    /// Its elements.
+    pub dtype: DType,
+    /// Per sample.
+    pub shape: Vec<usize>,
+}
 
 /// Samples in memory.
-pub struct Dataset(());
+pub struct Dataset {
+    columns: Vec<Column>,
+    /// One per column; the first dimension is the samples.
+    arrays: Vec<Tensor>,
+    all: Arc<[u32]>,
+    train: Arc<[u32]>,
+    test: Arc<[u32]>,
+}
+
 impl Dataset {
     /// Read all of it. Blocking.
-    pub fn open(_dir: &Dir, _source: &Source) -> Result<Self, DataError> { todo!() }
+    pub fn open(dir: &Dir, source: &Source) -> Result<Self, DataError> {
+        let path = source.path.as_str();
+        if !(0.0..1.0).contains(&source.test_share) {
+            return Err(DataError::new(
+                "InvalidSplit",
+                format!("{path}: a test share of {} is not from 0 to below 1", source.test_share),
+            ));
+        }
+        let unreadable = |error: std::io::Error| {
+            let reason = match error.kind() {
+                std::io::ErrorKind::NotFound => "NotFound",
+                _ => "Unreadable",
+            };
+            DataError::new(reason, format!("cannot read {path}: {error}"))
+        };
+        // Before it is opened: opening a pipe would wait for its other end.
+        let metadata = dir.metadata(path).map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(DataError::new("Unreadable", format!("cannot read {path}: not a file")));
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(DataError::new(
+                "TooLarge",
+                format!("{path} has {} bytes; at most {MAX_BYTES} are read", metadata.len()),
+            ));
+        }
+        let mut file = BufReader::with_capacity(1 << 16, dir.open(path).map_err(unreadable)?.into_std());
+        let label = source.label.as_deref();
+        let arrays = match source.format {
+            Format::Csv => csv::read(&mut file, path, label)?,
+            Format::Npy => npy::read(&mut file, path, label)?,
+            Format::Npz => npz::read(&mut file, path, label)?,
+        };
+        Self::new(path, arrays, source)
+    }
+
+    fn new(path: &str, arrays: Vec<(String, Tensor)>, source: &Source) -> Result<Self, DataError> {
+        let mut samples = None;
+        for (name, array) in &arrays {
+            let Some(&first) = array.shape().first() else {
+                return Err(DataError::malformed(path, format!("\"{name}\" is a single value, not samples")));
+            };
+            if let Some((other, expected)) = samples.replace((name, first))
+                && first != expected
+            {
+                return Err(DataError::malformed(
+                    path,
+                    format!("\"{other}\" has {expected} samples and \"{name}\" has {first}"),
+                ));
+            }
+        }
+        let samples = samples.map_or(0, |(_, samples)| samples);
+        if samples == 0 {
+            return Err(DataError::malformed(path, "no samples"));
+        }
+        let Ok(count) = u32::try_from(samples) else {
+            let message = format!("{path} has {samples} samples; at most {} are read", u32::MAX);
+            return Err(DataError::new("TooLarge", message));
+        };
+        let columns = arrays.iter().map(|(name, array)| Column {
+            name: name.clone(),
+            dtype: array.dtype(),
+            shape: array.shape()[1..].to_vec(),
+        });
+        let (train, test) = order::split(count, source.test_share, source.split_seed);
+        Ok(Self {
+            columns: columns.collect(),
+            arrays: arrays.into_iter().map(|(_, array)| array).collect(),
+            all: (0..count).collect(),
+            train: train.into(),
+            test: test.into(),
+        })
+    }
+
     /// Tensors of a batch.
-    pub fn columns(&self) -> &[Column] { todo!() }
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
     /// Samples in a split.
-    pub fn size(&self, _split: Split) -> usize { todo!() }
+    pub fn size(&self, split: Split) -> usize {
+        self.indices(split).len()
+    }
+
+    /// Bytes of all samples.
+    pub fn byte_len(&self) -> u64 {
+        self.arrays.iter().map(|array| array.byte_len() as u64).sum()
+    }
+
     /// In batches of `size` (≥ 1).
-    pub fn batches(self: &Arc<Self>, _split: Split, _size: usize, _shuffle: Option<u64>) -> Batches { todo!() }
+    pub fn batches(self: &Arc<Self>, split: Split, size: usize, shuffle: Option<u64>) -> Batches {
+        let mut indices = self.indices(split).clone();
+        if let Some(seed) = shuffle {
+            let places = order::permutation(indices.len() as u32, seed);
+            indices = places.into_iter().map(|place| indices[place as usize]).collect();
+        }
+        Batches::new(self.clone(), indices, size.max(1))
+    }
+
+    fn indices(&self, split: Split) -> &Arc<[u32]> {
+        match split {
+            Split::Train => &self.train,
+            Split::Test => &self.test,
+            Split::All => &self.all,
+        }
+    }
 }
-/// Reads a split once.
-pub struct Batches(());
-impl Iterator for Batches { type Item = Vec<(String, Tensor)>; fn next(&mut self) -> Option<Self::Item> { todo!() } }
+
+impl fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dataset")
+            .field("columns", &self.columns)
+            .field("train", &self.train.len())
+            .field("test", &self.test.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(path: &str) -> Source {
+        Source {
+            path: path.into(),
+            format: Format::Csv,
+            label: Some("y".into()),
+            test_share: 0.25,
+            split_seed: 7,
+        }
+    }
+
+    fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Dir) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let dir = Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap();
+        (folder, dir)
+    }
+
+    fn numbers(rows: usize) -> String {
+        (0..rows).fold("a,y\n".to_owned(), |text, row| format!("{text}{row}.5,{row}\n"))
+    }
+
+    fn labels(batches: Batches) -> Vec<i64> {
+        batches.flat_map(|batch| batch[1].1.as_slice::<i64>().unwrap().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_split_holds_out_its_share_and_is_always_the_same() {
+        let (_folder, dir) = folder(&[("d.csv", &numbers(10))]);
+        let open = || Arc::new(Dataset::open(&dir, &source("d.csv")).unwrap());
+        let dataset = open();
+        // A quarter of ten, rounded.
+        assert_eq!(
+            (dataset.size(Split::Train), dataset.size(Split::Test), dataset.size(Split::All)),
+            (7, 3, 10)
+        );
+        let test = labels(dataset.batches(Split::Test, 2, None));
+        let train = labels(dataset.batches(Split::Train, 2, None));
+        assert!(test.is_sorted() && train.is_sorted(), "file order");
+        let mut both = [test.clone(), train].concat();
+        both.sort_unstable();
+        assert_eq!(both, (0..10).collect::<Vec<_>>());
+        assert_eq!(labels(open().batches(Split::Test, 3, None)), test);
+    }
+
+    #[test]
+    fn batches_are_full_but_for_the_last() {
+        let (_folder, dir) = folder(&[("d.csv", &numbers(10))]);
+        let dataset = Arc::new(Dataset::open(&dir, &source("d.csv")).unwrap());
+        let sizes: Vec<_> =
+            dataset.batches(Split::All, 4, None).map(|batch| batch[0].1.shape().to_vec()).collect();
+        assert_eq!(sizes, [[4, 1], [4, 1], [2, 1]]);
+        assert_eq!(dataset.batches(Split::All, usize::MAX, None).count(), 1);
+        assert_eq!(dataset.batches(Split::All, 0, None).count(), 10);
+    }
+
+    #[test]
+    fn a_shuffle_depends_on_its_seed_alone() {
+        let (_folder, dir) = folder(&[("d.csv", &numbers(10))]);
+        let dataset = Arc::new(Dataset::open(&dir, &source("d.csv")).unwrap());
+        let shuffled = |seed| labels(dataset.batches(Split::All, 3, Some(seed)));
+        assert_eq!(shuffled(1), shuffled(1));
+        assert_ne!(shuffled(1), shuffled(2));
+        let rows = dataset.batches(Split::All, 3, Some(1)).flat_map(|batch| {
+            let x = batch[0].1.as_slice::<f32>().unwrap().to_vec();
+            x.into_iter().zip(batch[1].1.as_slice::<i64>().unwrap().to_vec()).collect::<Vec<_>>()
+        });
+        assert!(rows.into_iter().all(|(x, y)| x == y as f32 + 0.5), "rows stay together");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_said() {
+        let (_folder, dir) = folder(&[("d.csv", "a,y\n1,2\n")]);
+        let reason = |source: &Source| Dataset::open(&dir, source).unwrap_err().reason;
+        assert_eq!(reason(&source("absent.csv")), "NotFound");
+        assert_eq!(reason(&source(".")), "Unreadable");
+        assert_eq!(reason(&source("/etc/passwd")), "Unreadable");
+        assert_eq!(reason(&source("../d.csv")), "Unreadable");
+        for test_share in [-0.1, 1.0, f64::NAN] {
+            assert_eq!(reason(&Source { test_share, ..source("d.csv") }), "InvalidSplit");
+        }
+        let dataset = Dataset::open(&dir, &Source { test_share: 0.9, ..source("d.csv") }).unwrap();
+        assert_eq!(dataset.size(Split::Train), 1, "one sample at least is left to train");
+    }
+}

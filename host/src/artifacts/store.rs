@@ -1,0 +1,174 @@
+//! Blobs on the node's disk by digest: `blobs/HEX`, complete and verified or not there at all. Blocking.
+
+use std::io::{self, Seek, SeekFrom, Write};
+
+use bytes::Bytes;
+use cap_std::fs::{Dir, File};
+use sedge_api::Digest;
+use sha2::{Digest as _, Sha256};
+
+use super::ArtifactError;
+use super::durable;
+
+/// Ending of a blob that is still arriving.
+const PART: &str = ".part";
+
+/// The store's folder.
+pub(super) struct Store {
+    blobs: Dir,
+}
+
+impl Store {
+    /// Open `blobs/` below the node's data directory; what a kill left half-written is removed.
+    pub(super) fn open(data: &Dir) -> io::Result<Self> {
+        data.create_dir_all("blobs")?;
+        let blobs = data.open_dir("blobs")?;
+        for entry in blobs.entries()? {
+            let name = entry?.file_name();
+            if name.to_string_lossy().ends_with(PART) {
+                blobs.remove_file(name)?;
+            }
+        }
+        Ok(Self { blobs })
+    }
+
+    pub(super) fn dir(&self) -> &Dir {
+        &self.blobs
+    }
+
+    pub(super) fn contains(&self, digest: &Digest) -> bool {
+        self.blobs.is_file(digest.hex())
+    }
+
+    /// All of a blob of at most `limit` bytes.
+    pub(super) fn read(&self, digest: &Digest, limit: u64) -> io::Result<Bytes> {
+        durable::read(&self.blobs, &digest.hex(), limit)?
+            .map(Bytes::from)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{digest} is not in the store")))
+    }
+
+    pub(super) fn open_blob(&self, digest: &Digest) -> io::Result<File> {
+        self.blobs.open(digest.hex())
+    }
+
+    /// Begin to receive a blob of at most `limit` bytes. One receiver per digest at a time.
+    pub(super) fn receive(&self, digest: Digest, limit: u64) -> io::Result<Incoming> {
+        let name = format!("{}{PART}", digest.hex());
+        let file = self.blobs.create(&name)?;
+        let blobs = self.blobs.try_clone()?;
+        Ok(Incoming { blobs, name, file, digest, limit, written: 0, hasher: Sha256::new(), kept: false })
+    }
+}
+
+/// A blob that is arriving; dropped before [`Incoming::keep`], it leaves nothing behind.
+pub(super) struct Incoming {
+    blobs: Dir,
+    name: String,
+    file: File,
+    digest: Digest,
+    limit: u64,
+    written: u64,
+    hasher: Sha256,
+    kept: bool,
+}
+
+impl Incoming {
+    /// Bytes received so far: where to go on after a lost link.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), ArtifactError> {
+        let bytes = self.written + chunk.len() as u64;
+        if bytes > self.limit {
+            return Err(ArtifactError::TooLarge { what: self.digest.to_string(), bytes, limit: self.limit });
+        }
+        self.file.write_all(chunk).map_err(ArtifactError::disk(format!("writing {}", self.digest)))?;
+        self.hasher.update(chunk);
+        self.written = bytes;
+        Ok(())
+    }
+
+    /// Forget what came so far.
+    pub(super) fn restart(&mut self) -> Result<(), ArtifactError> {
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.seek(SeekFrom::Start(0)))
+            .map_err(ArtifactError::disk(format!("restarting {}", self.digest)))?;
+        self.written = 0;
+        self.hasher = Sha256::new();
+        Ok(())
+    }
+
+    /// Verify the digest; right, the blob is in the store; wrong, what came is forgotten.
+    pub(super) fn keep(mut self) -> Result<(), ArtifactError> {
+        let found = Digest::from_sha256(std::mem::take(&mut self.hasher).finalize().into());
+        if found != self.digest {
+            return Err(ArtifactError::WrongDigest { expected: self.digest, found });
+        }
+        self.file
+            .sync_all()
+            .and_then(|()| self.blobs.rename(&self.name, &self.blobs, self.digest.hex()))
+            .and_then(|()| durable::sync(&self.blobs))
+            .map_err(ArtifactError::disk(format!("keeping {}", self.digest)))?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Best effort: what remains is removed when the store is opened again.
+            let _ = self.blobs.remove_file(&self.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap();
+        let store = Store::open(&dir).unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn a_blob_is_there_once_its_digest_is_right() {
+        let (_folder, store) = store();
+        let digest = Digest::of(b"hello");
+        let mut incoming = store.receive(digest, 5).unwrap();
+        incoming.write(b"hel").unwrap();
+        incoming.write(b"lo").unwrap();
+        assert!(!store.contains(&digest));
+        incoming.keep().unwrap();
+        assert_eq!(store.read(&digest, 5).unwrap(), "hello");
+    }
+
+    #[test]
+    fn wrong_content_and_too_much_of_it_leave_nothing() {
+        let (_folder, store) = store();
+        let digest = Digest::of(b"hello");
+        let mut wrong = store.receive(digest, 5).unwrap();
+        wrong.write(b"hallo").unwrap();
+        assert!(matches!(wrong.keep(), Err(ArtifactError::WrongDigest { .. })));
+        let mut long = store.receive(digest, 4).unwrap();
+        assert!(matches!(long.write(b"hello"), Err(ArtifactError::TooLarge { bytes: 5, limit: 4, .. })));
+        drop(long);
+        assert!(!store.contains(&digest));
+        assert_eq!(store.dir().entries().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_kill_left_half_written_is_removed_at_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap();
+        dir.create_dir("blobs").unwrap();
+        dir.write("blobs/00.part", b"x").unwrap();
+        let store = Store::open(&dir).unwrap();
+        assert_eq!(store.dir().entries().unwrap().count(), 0);
+    }
+}

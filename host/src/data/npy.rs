@@ -1,0 +1,419 @@
+//! NumPy's array format, <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The first
+//! dimension is the samples.
+//!
+//! Little-endian f4, f8 (narrowed to f32), i4, i8 and u1 are read, in C or Fortran order. Nothing is allocated
+//! on a header's word alone: the array grows as its bytes arrive.
+
+use std::io::{ErrorKind, Read};
+
+use super::{DataError, MAX_BYTES};
+use crate::nn::{DType, Element, NnError, Tensor, describe, element_count};
+
+/// Header that is read, at most.
+const MAX_HEADER: usize = 64 << 10;
+/// Bytes that are converted at a time.
+const CHUNK: usize = 64 << 10;
+
+/// `x`, and where `label` is the index of a column of the two-dimensional array, `y` (i64).
+pub fn read(file: impl Read, path: &str, label: Option<&str>) -> Result<Vec<(String, Tensor)>, DataError> {
+    let mut budget = MAX_BYTES;
+    let array = read_array(file, path, &mut budget)?;
+    let Some(label) = label else {
+        return Ok(vec![("x".to_owned(), array)]);
+    };
+    let no_such = |what: String| DataError::new("NoSuchLabel", format!("{path}: {what}"));
+    let column: usize = label.parse().map_err(|_| {
+        no_such(format!("columns have no names, so the label \"{label}\" must be a zero-based index"))
+    })?;
+    let &[samples, width] = array.shape() else {
+        let what = describe(array.dtype(), array.shape());
+        return Err(no_such(format!("a label is a column of a two-dimensional array, but this is {what}")));
+    };
+    if column >= width || width == 1 {
+        return Err(no_such(format!("column {column} of {width} columns cannot be the label")));
+    }
+    let (x, y) = match array.dtype() {
+        DType::F32 => part::<f32>(&array, column, |value| {
+            (value.fract() == 0.0 && value.abs() < 1e9).then_some(value as i64)
+        }),
+        DType::I32 => part::<i32>(&array, column, |value| Some(i64::from(value))),
+        DType::I64 => part::<i64>(&array, column, Some),
+        _ => part::<u8>(&array, column, |value| Some(i64::from(value))),
+    }
+    .map_err(|what| DataError::malformed(path, what))?;
+    let y = Tensor::from_vec(&[samples], y).map_err(|error| too_large(path, &error))?;
+    Ok(vec![("x".to_owned(), x), ("y".to_owned(), y)])
+}
+
+/// All columns but `column`, and that one as labels.
+fn part<T: Element>(
+    array: &Tensor,
+    column: usize,
+    label: impl Fn(T) -> Option<i64>,
+) -> Result<(Tensor, Vec<i64>), String> {
+    let (samples, width) = (array.shape()[0], array.shape()[1]);
+    let values = array.as_slice::<T>().map_err(|error| error.message)?;
+    let (mut features, mut labels) = (Vec::new(), Vec::new());
+    for (sample, row) in values.chunks_exact(width).enumerate() {
+        let value = row[column];
+        let integer = label(value);
+        labels.push(
+            integer.ok_or_else(|| format!("the label {value:?} of sample {sample} is not an integer"))?,
+        );
+        features.extend_from_slice(&row[..column]);
+        features.extend_from_slice(&row[column + 1..]);
+    }
+    let features = Tensor::from_vec(&[samples, width - 1], features).map_err(|error| error.message)?;
+    Ok((features, labels))
+}
+
+/// One array and nothing after it. `budget` is what it may take, in bytes, and is lowered by what it took.
+pub fn read_array(mut file: impl Read, what: &str, budget: &mut u64) -> Result<Tensor, DataError> {
+    let malformed = |why: String| DataError::malformed(what, why);
+    let header = Header::read(&mut file, what)?;
+    let (kind, shape) = (header.kind, &header.shape);
+    let dtype = kind.dtype();
+    let count = element_count(dtype, shape).map_err(|error| too_large(what, &error))?;
+    let stored = (count as u64).saturating_mul(kind.size() as u64);
+    *budget = budget.checked_sub(stored).ok_or_else(|| {
+        DataError::new("TooLarge", format!("{what}: {} is too large", describe(dtype, shape)))
+    })?;
+    let array = match kind {
+        Kind::F4 => array(&mut file, &header, count, f32::from_le_bytes),
+        Kind::F8 => array(&mut file, &header, count, |bytes| f64::from_le_bytes(bytes) as f32),
+        Kind::I4 => array(&mut file, &header, count, i32::from_le_bytes),
+        Kind::I8 => array(&mut file, &header, count, i64::from_le_bytes),
+        Kind::U1 => array(&mut file, &header, count, u8::from_le_bytes),
+    }
+    .map_err(malformed)?;
+    if let Ok(values) = array.as_slice::<f32>()
+        && let Some(at) = values.iter().position(|value| !value.is_finite())
+    {
+        let sample = at / (values.len() / shape.first().copied().unwrap_or(1)).max(1);
+        return Err(malformed(format!("sample {sample} has a value that is not a finite 32-bit number")));
+    }
+    match file.read(&mut [0]) {
+        Ok(0) => Ok(array),
+        Ok(_) => Err(malformed("there is more after the array".to_owned())),
+        Err(error) => Err(malformed(error.to_string())),
+    }
+}
+
+fn too_large(what: &str, error: &NnError) -> DataError {
+    DataError::new("TooLarge", format!("{what}: {error}"))
+}
+
+fn array<T: Element, const SIZE: usize>(
+    file: &mut impl Read,
+    header: &Header,
+    count: usize,
+    convert: fn([u8; SIZE]) -> T,
+) -> Result<Tensor, String> {
+    let mut values = Vec::new();
+    let mut chunk = vec![0; CHUNK];
+    while values.len() < count {
+        let chunk = &mut chunk[..CHUNK.min((count - values.len()).saturating_mul(SIZE))];
+        file.read_exact(chunk).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => {
+                format!("truncated: {} of {count} elements are missing", count - values.len())
+            }
+            _ => error.to_string(),
+        })?;
+        let (elements, _) = chunk.as_chunks::<SIZE>();
+        values.extend(elements.iter().map(|&bytes| convert(bytes)));
+    }
+    let values = if header.fortran { to_rows(&values, &header.shape) } else { values };
+    Tensor::from_vec(&header.shape, values).map_err(|error| error.message)
+}
+
+/// From Fortran's order, in which the first index moves fastest, to C's.
+fn to_rows<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
+    let mut strides = Vec::with_capacity(shape.len());
+    let mut stride = 1;
+    for &dim in shape {
+        strides.push(stride);
+        stride *= dim;
+    }
+    let mut rows = Vec::with_capacity(values.len());
+    let mut index = vec![0; shape.len()];
+    let mut at = 0;
+    for _ in 0..values.len() {
+        rows.push(values[at]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            at += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            at -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+    }
+    rows
+}
+
+/// How an element is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    F4,
+    F8,
+    I4,
+    I8,
+    U1,
+}
+
+impl Kind {
+    fn parse(descr: &str) -> Option<Self> {
+        Some(match descr {
+            "<f4" => Self::F4,
+            "<f8" => Self::F8,
+            "<i4" => Self::I4,
+            "<i8" => Self::I8,
+            "|u1" | "<u1" => Self::U1,
+            _ => return None,
+        })
+    }
+
+    fn dtype(self) -> DType {
+        match self {
+            Self::F4 | Self::F8 => DType::F32,
+            Self::I4 => DType::I32,
+            Self::I8 => DType::I64,
+            Self::U1 => DType::U8,
+        }
+    }
+
+    fn size(self) -> usize {
+        match self {
+            Self::U1 => 1,
+            Self::F4 | Self::I4 => 4,
+            Self::F8 | Self::I8 => 8,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Header {
+    kind: Kind,
+    fortran: bool,
+    shape: Vec<usize>,
+}
+
+impl Header {
+    fn read(file: &mut impl Read, what: &str) -> Result<Self, DataError> {
+        let not_npy = || DataError::malformed(what, "not a NumPy array");
+        let mut bytes = |len: usize| {
+            let mut bytes = vec![0; len];
+            file.read_exact(&mut bytes).map(|()| bytes).map_err(|_| not_npy())
+        };
+        let magic = bytes(8)?;
+        if !magic.starts_with(b"\x93NUMPY") {
+            return Err(not_npy());
+        }
+        let len = match magic[6] {
+            1 => bytes(2)?,
+            2 | 3 => bytes(4)?,
+            version => {
+                return Err(DataError::new(
+                    "Unsupported",
+                    format!("{what}: version {version} of NumPy's array format is not known"),
+                ));
+            }
+        };
+        let len = len.iter().rev().fold(0usize, |len, &byte| len << 8 | usize::from(byte));
+        if len > MAX_HEADER {
+            return Err(DataError::malformed(
+                what,
+                format!("a header of {len} bytes, where {MAX_HEADER} are allowed"),
+            ));
+        }
+        let text = String::from_utf8(bytes(len)?).map_err(|_| not_npy())?;
+        let (descr, fortran, shape) = Literal(&text).header().ok_or_else(|| {
+            DataError::malformed(what, "the header is not that of an array of plain numbers")
+        })?;
+        let kind = Kind::parse(descr).ok_or_else(|| {
+            let descr: String = descr.chars().take(16).collect();
+            let known = "<f4, <f8, <i4, <i8 or |u1";
+            DataError::new("Unsupported", format!("{what}: elements of type \"{descr}\"; use {known}"))
+        })?;
+        Ok(Self { kind, fortran, shape })
+    }
+}
+
+/// The part of a Python literal that a header is:
+/// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
+struct Literal<'a>(&'a str);
+
+impl<'a> Literal<'a> {
+    fn header(&mut self) -> Option<(&'a str, bool, Vec<usize>)> {
+        let (mut descr, mut fortran, mut shape) = (None, None, None);
+        self.symbol("{").then_some(())?;
+        while !self.symbol("}") {
+            let key = self.string()?;
+            self.symbol(":").then_some(())?;
+            match key {
+                "descr" => descr = Some(self.string()?),
+                "fortran_order" => fortran = Some(self.boolean()?),
+                "shape" => shape = Some(self.tuple()?),
+                _ => return None,
+            }
+            if !self.symbol(",") {
+                self.symbol("}").then_some(())?;
+                break;
+            }
+        }
+        self.0.trim().is_empty().then_some(())?;
+        Some((descr?, fortran?, shape?))
+    }
+
+    fn symbol(&mut self, symbol: &str) -> bool {
+        let rest = self.0.trim_start().strip_prefix(symbol);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
+    }
+
+    fn string(&mut self) -> Option<&'a str> {
+        let text = self.0.trim_start();
+        let quote = text.chars().next().filter(|&quote| quote == '\'' || quote == '"')?;
+        let (string, rest) = text[1..].split_once(quote)?;
+        self.0 = rest;
+        Some(string)
+    }
+
+    fn boolean(&mut self) -> Option<bool> {
+        match (self.symbol("True"), self.symbol("False")) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        }
+    }
+
+    fn tuple(&mut self) -> Option<Vec<usize>> {
+        let mut dims = Vec::new();
+        self.symbol("(").then_some(())?;
+        while !self.symbol(")") {
+            let text = self.0.trim_start();
+            let digits = text.len() - text.trim_start_matches(|digit: char| digit.is_ascii_digit()).len();
+            dims.push(text[..digits].parse().ok()?);
+            // Python 2 wrote `3L`.
+            self.0 = text[digits..].strip_prefix('L').unwrap_or(&text[digits..]);
+            if !self.symbol(",") {
+                self.symbol(")").then_some(())?;
+                break;
+            }
+        }
+        Some(dims)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file of version 1.0 with that header and data.
+    pub fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+        let fortran = if fortran { "True" } else { "False" };
+        let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend((header.len() as u16).to_le_bytes());
+        file.extend(header.as_bytes());
+        file.extend(data);
+        file
+    }
+
+    fn f4(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn f8(values: &[f64]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn read_bytes(file: &[u8], label: Option<&str>) -> Result<Vec<(String, Tensor)>, DataError> {
+        read(file, "d.npy", label)
+    }
+
+    #[test]
+    fn arrays_of_each_type_are_read() {
+        let cases = [
+            (npy("<f4", false, "(2, 1)", &f4(&[1.0, 2.0])), "f32[2, 1]"),
+            (npy("<f8", false, "(2,)", &f8(&[1.0, 2.0])), "f32[2]"),
+            (npy("<i4", false, "(1,)", &[1, 0, 0, 0]), "i32[1]"),
+            (npy("<i8", false, "(1L, 1L)", &[1, 0, 0, 0, 0, 0, 0, 0]), "i64[1, 1]"),
+            (npy("|u1", false, "(2, 2, 1)", &[1, 2, 3, 4]), "u8[2, 2, 1]"),
+        ];
+        for (file, expected) in cases {
+            assert_eq!(format!("{:?}", read_bytes(&file, None).unwrap()[0].1), expected);
+        }
+    }
+
+    #[test]
+    fn fortran_order_becomes_rows() {
+        // [[1, 2, 3], [4, 5, 6]] by columns.
+        let file = npy("|u1", true, "(2, 3)", &[1, 4, 2, 5, 3, 6]);
+        assert_eq!(read_bytes(&file, None).unwrap()[0].1.bytes(), [1, 2, 3, 4, 5, 6]);
+        let file = npy("|u1", true, "(2, 2, 2)", &[0, 4, 2, 6, 1, 5, 3, 7]);
+        assert_eq!(read_bytes(&file, None).unwrap()[0].1.bytes(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_column_can_be_the_label() {
+        let file = npy("<f4", false, "(2, 3)", &f4(&[0.5, 7.0, 1.5, 2.5, 8.0, 3.5]));
+        let columns = read_bytes(&file, Some("1")).unwrap();
+        assert_eq!(columns[0].1.as_slice::<f32>().unwrap(), [0.5, 1.5, 2.5, 3.5]);
+        assert_eq!(columns[1].1.as_slice::<i64>().unwrap(), [7, 8]);
+        let error = read_bytes(&file, Some("0")).unwrap_err();
+        assert_eq!(error.message, "d.npy: the label 0.5 of sample 0 is not an integer");
+        assert_eq!(read_bytes(&file, Some("3")).unwrap_err().reason, "NoSuchLabel");
+        assert_eq!(read_bytes(&file, Some("digit")).unwrap_err().reason, "NoSuchLabel");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let cases = [
+            (b"not numpy".to_vec(), "Malformed", "d.npy: not a NumPy array"),
+            (
+                npy("<f4", false, "(2,)", &[0; 7]),
+                "Malformed",
+                "d.npy: truncated: 2 of 2 elements are missing",
+            ),
+            (npy("<f4", false, "(2,)", &[0; 9]), "Malformed", "d.npy: there is more after the array"),
+            (npy(">f4", false, "(2,)", &[0; 8]), "Unsupported", "d.npy: elements of type \">f4\"; use <f4,"),
+            (npy("<f2", false, "(2,)", &[0; 4]), "Unsupported", "d.npy: elements of type \"<f2\""),
+            (npy("<f4", false, "2", &[0; 8]), "Malformed", "d.npy: the header is not that of an array"),
+            (npy("<f4", false, "(9999999999999, 9999999999999)", &[]), "TooLarge", "d.npy: f32["),
+            (npy("<f4", false, "(9999999999,)", &[]), "TooLarge", "d.npy: f32[9999999999] is too large"),
+            (
+                npy("<f4", false, "(2, 2)", &f4(&[0.0, 1.0, f32::NAN, 2.0])),
+                "Malformed",
+                "d.npy: sample 1 has a value that is not a finite",
+            ),
+            (npy("<f8", false, "(1,)", &f8(&[1e99])), "Malformed", "d.npy: sample 0 has a value"),
+        ];
+        for (file, reason, message) in cases {
+            let error = read_bytes(&file, None).unwrap_err();
+            assert_eq!(error.reason, reason, "{}", error.message);
+            assert!(error.message.starts_with(message), "{}", error.message);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), label in "[0-9x]{0,2}") {
+            let _ = read_bytes(&bytes, Some(&label));
+        }
+
+        #[test]
+        fn no_header_panics(
+            descr in "([<|>][fiu][1248]|.{0,4})",
+            fortran in any::<bool>(),
+            shape in "(\\([0-9]{1,3}, ?[0-9]{1,3},?\\)|[(), 0-9L]{0,30})",
+            data in proptest::collection::vec(any::<u8>(), 0..40),
+            label in proptest::option::of("[0-9]"),
+        ) {
+            let _ = read_bytes(&npy(&descr, fortran, &shape, &data), label.as_deref());
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The safetensors format, <https://github.com/huggingface/safetensors#format>: eight bytes with the length
+//! of a JSON header, the header, and the tensors' bytes without gaps.
+//!
+//! Written so that no reader need copy: the header is padded with spaces until the data begins on a multiple
+//! of 64, and larger elements come before smaller ones, so every tensor lies aligned. The header is read here
+//! and not by the `safetensors` crate, which accepts a name given twice, a hundred megabytes of header, and
+//! does not say which tensor is wrong.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cap_std::fs::Dir;
+use memmap2::{Mmap, MmapOptions};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Deserializer as _;
+use serde::de::{Error as _, MapAccess, Visitor};
+
+use super::{ModelError, Weights};
+use crate::nn::{ALIGNMENT, Buffer, DType, Region, Tensor, describe, element_count};
+
+/// Header that is read or written, at most: more than a hundred thousand tensors.
+const MAX_HEADER: usize = 16 << 20;
+/// The header's length, before it.
+const LENGTH: usize = size_of::<u64>();
+/// The key under which the format keeps what is no tensor.
+const METADATA: &str = "__metadata__";
+
+/// Maps the file, as long as any of its tensors lives.
+pub fn map(dir: &Dir, path: &str) -> Result<Weights, ModelError> {
+    let failed = |error: std::io::Error| ModelError(format!("cannot read the weights: {error}"));
+    // Before it is opened: opening a pipe would wait for its other end.
+    if !dir.metadata(path).map_err(failed)?.is_file() {
+        return Err(ModelError("cannot read the weights: not a file".to_owned()));
+    }
+    let file = dir.open(path).map_err(failed)?.into_std();
+    if file.metadata().map_err(failed)?.len() < LENGTH as u64 {
+        return Err(truncated());
+    }
+    #[allow(unsafe_code)]
+    // SAFETY: the memory changes only if the file is modified or truncated in place. Files of the artifact
+    // store are written under another name, verified, renamed, and never opened for writing again; removing
+    // one leaves the mapping as it is.
+    let map: Mmap = unsafe { MmapOptions::new().map(&file) }.map_err(failed)?;
+    read(Region::Mapped(map))
+}
+
+/// Views of `buffer`.
+pub fn from_buffer(buffer: Buffer) -> Result<Weights, ModelError> {
+    read(Region::Buffer(buffer))
+}
+
+fn truncated() -> ModelError {
+    ModelError("not a safetensors file: it is shorter than it says".to_owned())
+}
+
+fn read(region: Region) -> Result<Weights, ModelError> {
+    let region = Arc::new(region);
+    let file = region.as_slice();
+    let (&length, rest) = file.split_first_chunk::<LENGTH>().ok_or_else(truncated)?;
+    let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > MAX_HEADER {
+        return Err(ModelError(format!(
+            "not a safetensors file: a header of {length} bytes, where {MAX_HEADER} are allowed"
+        )));
+    }
+    let (header, data) = rest.split_at_checked(length).ok_or_else(truncated)?;
+    let mut entries = parse_header(header)?;
+    entries.sort_by_key(|(_, info)| info.data_offsets);
+
+    let mut end = 0;
+    let mut tensors = Vec::with_capacity(entries.len());
+    for (name, info) in entries {
+        let wrong = |what: String| ModelError(format!("tensor \"{name}\": {what}"));
+        let dtype = dtype_of(info.dtype).ok_or_else(|| {
+            wrong(format!(
+                "elements of {} are not supported; use F32, F64, F16, BF16, U8, I32 or I64",
+                info.dtype
+            ))
+        })?;
+        let elements = element_count(dtype, &info.shape).map_err(|error| wrong(error.message))?;
+        let (start, stop) = info.data_offsets;
+        if start != end {
+            let what = if start < end { "overlaps the one before it" } else { "leaves a gap before it" };
+            return Err(wrong(format!("{what}: begins at byte {start} of the data, not at {end}")));
+        }
+        if stop.checked_sub(start) != Some(elements * dtype.size()) {
+            return Err(wrong(format!(
+                "{} does not lie in the bytes from {start} to {stop}",
+                describe(dtype, &info.shape)
+            )));
+        }
+        if stop > data.len() {
+            return Err(wrong(format!("ends at byte {stop} of the data, which has only {}", data.len())));
+        }
+        end = stop;
+        let at = LENGTH + length + start;
+        let tensor = if at.is_multiple_of(dtype.size()) {
+            Tensor::in_region(dtype, &info.shape, &region, at)
+        } else {
+            Tensor::from_bytes(dtype, &info.shape, &data[start..stop])
+        };
+        let tensor = tensor.map_err(|error| wrong(error.message))?;
+        tensors.push((name, tensor));
+    }
+    if end != data.len() {
+        return Err(ModelError(format!(
+            "not a safetensors file: {} bytes after the last tensor",
+            data.len() - end
+        )));
+    }
+    Weights::new(tensors)
+}
+
+/// Names and infos, in the header's order, each name once.
+fn parse_header(header: &[u8]) -> Result<Vec<(String, TensorInfo)>, ModelError> {
+    struct Entries;
+
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<(String, TensorInfo)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object with a tensor under each name")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(name) = map.next_key::<String>()? {
+                if name == METADATA {
+                    map.next_value::<serde::de::IgnoredAny>()?;
+                    continue;
+                }
+                let info = map
+                    .next_value()
+                    .map_err(|error| A::Error::custom(format!("tensor \"{name}\": {error}")))?;
+                entries.push((name, info));
+            }
+            Ok(entries)
+        }
+    }
+
+    let refused = |error: serde_json::Error| ModelError(format!("not a safetensors file: {error}"));
+    let mut json = serde_json::Deserializer::from_slice(header);
+    let entries = json.deserialize_map(Entries).map_err(refused)?;
+    json.end().map_err(refused)?;
+    Ok(entries)
+}
+
+/// Indices of `tensors` in the order of the file: larger elements first, then by name.
+pub fn order(tensors: &[(String, Tensor)]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    // Stable, and `tensors` are sorted by name.
+    order.sort_by_key(|&index| std::cmp::Reverse(tensors[index].1.dtype().size()));
+    order
+}
+
+/// Length and header of a file with `tensors` in that order.
+pub fn header(tensors: &[(String, Tensor)], order: &[usize]) -> Result<Bytes, ModelError> {
+    let mut end = 0usize;
+    let infos = order.iter().map(|&index| {
+        let (name, tensor) = &tensors[index];
+        if name == METADATA {
+            return Err(ModelError(format!("no weight can be called \"{METADATA}\"")));
+        }
+        let start = end;
+        end = start
+            .checked_add(tensor.byte_len())
+            .ok_or_else(|| ModelError("the weights are larger than the address space".to_owned()))?;
+        let info = TensorInfo {
+            dtype: dtype_to(tensor.dtype()),
+            shape: tensor.shape().to_vec(),
+            data_offsets: (start, end),
+        };
+        Ok((name.clone(), info))
+    });
+    let infos = infos.collect::<Result<Vec<_>, _>>()?;
+    let refused =
+        |error: &dyn fmt::Display| ModelError(format!("weights do not make a safetensors file: {error}"));
+    let metadata = Metadata::new(None, infos).map_err(|error| refused(&error))?;
+    let mut header = vec![0; LENGTH];
+    serde_json::to_writer(&mut header, &metadata).map_err(|error| refused(&error))?;
+    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    let length = header.len() - LENGTH;
+    if length > MAX_HEADER {
+        return Err(refused(&format!("their names and shapes take {length} bytes of {MAX_HEADER}")));
+    }
+    header[..LENGTH].copy_from_slice(&(length as u64).to_le_bytes());
+    Ok(header.into())
+}
+
+fn dtype_of(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        Dtype::U8 => DType::U8,
+        Dtype::I32 => DType::I32,
+        Dtype::I64 => DType::I64,
+        _ => return None,
+    })
+}
+
+fn dtype_to(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        DType::U8 => Dtype::U8,
+        DType::I32 => Dtype::I32,
+        DType::I64 => Dtype::I64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cap_std::ambient_authority;
+    use proptest::prelude::*;
+    use safetensors::SafeTensors;
+
+    use super::*;
+
+    fn sample() -> Weights {
+        let bytes = |len: u8| (0..len).collect::<Vec<_>>();
+        let tensor = |dtype, shape: &[usize], len| Tensor::from_bytes(dtype, shape, &bytes(len)).unwrap();
+        Weights::new(vec![
+            ("half".into(), tensor(DType::F16, &[3], 6)),
+            ("w".into(), tensor(DType::F32, &[2, 3], 24)),
+            ("long".into(), tensor(DType::I64, &[], 8)),
+            ("odd".into(), tensor(DType::U8, &[5], 5)),
+            ("none".into(), tensor(DType::F32, &[0, 4], 0)),
+            ("b".into(), tensor(DType::F32, &[1], 4)),
+        ])
+        .unwrap()
+    }
+
+    fn file(weights: &Weights) -> Vec<u8> {
+        weights.to_safetensors().concat()
+    }
+
+    fn read_bytes(bytes: &[u8]) -> Result<Weights, ModelError> {
+        from_buffer(Buffer::copy_of(bytes).unwrap())
+    }
+
+    /// A file with that header and `data` bytes.
+    fn with_header(header: &str, data: usize) -> Vec<u8> {
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header.as_bytes());
+        file.resize(file.len() + data, 0);
+        file
+    }
+
+    fn same(left: &Weights, right: &Weights) -> bool {
+        left.check_layout(right).is_ok()
+            && left
+                .tensors()
+                .iter()
+                .zip(right.tensors())
+                .all(|(left, right)| left.1.bytes() == right.1.bytes())
+    }
+
+    #[test]
+    fn weights_come_back_as_they_went_without_a_copy() {
+        let weights = sample();
+        let bytes = file(&weights);
+        assert_eq!(bytes.len() as u64, weights.safetensors_len());
+        let buffer = Buffer::copy_of(&bytes).unwrap();
+        let range = buffer.as_slice().as_ptr_range();
+        let back = from_buffer(buffer).unwrap();
+        assert!(same(&weights, &back));
+        assert!(
+            back.tensors()
+                .iter()
+                .all(|(_, tensor)| range.contains(&tensor.bytes().as_ptr()) || tensor.is_empty())
+        );
+        assert_eq!(file(&back), bytes);
+    }
+
+    #[test]
+    fn the_parts_share_the_tensors_memory() {
+        let weights = sample();
+        let parts = weights.to_safetensors();
+        assert_eq!(parts[0].len() % ALIGNMENT, 0);
+        assert!(parts.iter().any(|part| part.as_ptr() == weights.get("w").unwrap().bytes().as_ptr()));
+    }
+
+    #[test]
+    fn the_safetensors_crate_reads_what_we_write_and_we_what_it_writes() {
+        let weights = sample();
+        let bytes = file(&weights);
+        let theirs = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(theirs.len(), weights.tensors().len());
+        for (name, tensor) in weights.tensors() {
+            let view = theirs.tensor(name).unwrap();
+            assert_eq!((view.shape(), view.data()), (tensor.shape(), tensor.bytes()));
+        }
+        let again = safetensors::serialize(theirs.iter(), None).unwrap();
+        assert!(same(&weights, &read_bytes(&again).unwrap()));
+    }
+
+    #[test]
+    fn a_file_is_mapped() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("w.safetensors"), file(&sample())).unwrap();
+        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
+        let mapped = Weights::map(&dir, "w.safetensors").unwrap();
+        std::fs::remove_file(folder.path().join("w.safetensors")).unwrap();
+        assert!(same(&mapped, &sample()));
+
+        std::fs::write(folder.path().join("empty"), []).unwrap();
+        assert!(Weights::map(&dir, "empty").unwrap_err().0.starts_with("empty: not a safetensors file"));
+        assert!(Weights::map(&dir, "absent").unwrap_err().0.starts_with("absent: cannot read the weights"));
+        assert!(Weights::map(&dir, ".").unwrap_err().0.ends_with("not a file"));
+        assert!(Weights::map(&dir, "../absent").is_err());
+    }
+
+    #[test]
+    fn a_misaligned_tensor_is_copied() {
+        let file = with_header(r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 4);
+        assert_eq!(read_bytes(&file).unwrap().get("w").unwrap().as_slice::<f32>().unwrap(), [0.0]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let entry = |name: &str, dtype: &str, shape: &str, offsets: &str| {
+            format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}"#)
+        };
+        let b = entry("b", "F32", "[2]", "[0,8]");
+        let cases = [
+            (format!("{{{b}}}"), 7, "tensor \"b\": ends at byte 8 of the data, which has only 7"),
+            (format!("{{{b}}}"), 9, "1 bytes after the last tensor"),
+            (format!("{{{b},{}}}", entry("w", "F32", "[2]", "[4,12]")), 12, "tensor \"w\": overlaps"),
+            (format!("{{{b},{}}}", entry("w", "F32", "[2]", "[12,20]")), 20, "tensor \"w\": leaves a gap"),
+            (format!("{{{b},{b}}}"), 8, "tensor \"b\": overlaps"),
+            (
+                format!("{{{},{}}}", entry("e", "F32", "[0]", "[0,0]"), entry("e", "F32", "[0]", "[0,0]")),
+                0,
+                "two weights are called \"e\"",
+            ),
+            (format!("{{{}}}", entry("w", "F32", "[3]", "[0,8]")), 8, "tensor \"w\": f32[3] does not lie"),
+            (format!("{{{}}}", entry("w", "F32", "[2]", "[8,0]")), 8, "tensor \"w\": leaves a gap"),
+            (format!("{{{}}}", entry("w", "I8", "[8]", "[0,8]")), 8, "tensor \"w\": elements of I8"),
+            (format!("{{{}}}", entry("w", "Q4", "[8]", "[0,8]")), 8, "tensor \"w\": unknown variant `Q4`"),
+            (
+                format!("{{{}}}", entry("w", "F32", "[4294967296,4294967296]", "[0,8]")),
+                8,
+                "tensor \"w\": f32[4294967296, 4294967296] is larger than the address space",
+            ),
+            ("{".to_owned(), 0, "not a safetensors file"),
+            ("[]".to_owned(), 0, "not a safetensors file"),
+            ("{} x".to_owned(), 0, "not a safetensors file"),
+        ];
+        for (header, data, expected) in cases {
+            let message = read_bytes(&with_header(&header, data)).unwrap_err().0;
+            assert!(message.contains(expected), "{header}: {message}");
+        }
+        for length in [9u64, MAX_HEADER as u64 + 1, u64::MAX] {
+            let mut file = length.to_le_bytes().to_vec();
+            file.extend(b"{}");
+            assert!(read_bytes(&file).unwrap_err().0.starts_with("not a safetensors file"), "{length}");
+        }
+    }
+
+    #[test]
+    fn metadata_of_others_is_passed_over() {
+        let header =
+            r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+        assert_eq!(read_bytes(&with_header(header, 1)).unwrap().tensors().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(
+            header in proptest::collection::vec(any::<u8>(), 0..80),
+            data in 0usize..20,
+        ) {
+            let mut file = (header.len() as u64).to_le_bytes().to_vec();
+            file.extend(header);
+            file.resize(file.len() + data, 0);
+            let _ = read_bytes(&file);
+        }
+
+        #[test]
+        fn no_damage_panics(at in 0usize..512, byte in any::<u8>()) {
+            let mut damaged = file(&sample());
+            let at = at % damaged.len();
+            damaged[at] = byte;
+            let _ = read_bytes(&damaged);
+            let _ = read_bytes(&damaged[..at]);
+        }
+    }
+}

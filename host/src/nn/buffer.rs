@@ -1,0 +1,146 @@
+//! Aligned memory that tensors are views of.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fmt;
+use std::ptr::NonNull;
+
+use memmap2::Mmap;
+
+use super::NnError;
+
+/// Where the memory of a [`Buffer`] begins: a cache line, and the widest vector register.
+pub const ALIGNMENT: usize = 64;
+
+/// Only for its alignment.
+#[repr(align(64))]
+struct CacheLine;
+const _: () = assert!(align_of::<CacheLine>() == ALIGNMENT);
+
+/// Writable memory, 64-byte aligned, zeroed, of one owner; becomes tensors.
+pub struct Buffer {
+    /// Dangling where `len` is zero.
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Buffer {
+    /// Bounded by the caller.
+    ///
+    /// # Panics
+    /// Where [`Self::try_zeroed`] gives an error; prefer that one for lengths that come from outside.
+    pub fn zeroed(len: usize) -> Self {
+        Self::try_zeroed(len).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// `len` zero bytes; `TooLarge` where the system does not give so much.
+    pub fn try_zeroed(len: usize) -> Result<Self, NnError> {
+        let refused = || NnError::too_large(format!("{len} bytes of memory for a tensor are not to be had"));
+        let layout = Layout::from_size_align(len, ALIGNMENT).map_err(|_| refused())?;
+        if len == 0 {
+            return Ok(Self { start: NonNull::<CacheLine>::dangling().cast(), len });
+        }
+        #[allow(unsafe_code)]
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        Ok(Self { start: NonNull::new(start).ok_or_else(refused)?, len })
+    }
+
+    /// A buffer with a copy of `bytes`.
+    pub fn copy_of(bytes: &[u8]) -> Result<Self, NnError> {
+        let mut buffer = Self::try_zeroed(bytes.len())?;
+        buffer.as_mut_slice().copy_from_slice(bytes);
+        Ok(buffer)
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All of it.
+    #[allow(unsafe_code)]
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: `start` is valid for `len` initialised bytes (zeroed at birth), or dangling and aligned
+        // for none, until `drop`; a shared borrow of self excludes writers.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    /// All of it.
+    #[allow(unsafe_code)]
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_slice`; the exclusive borrow of the only owner excludes everyone else.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            #[allow(unsafe_code)]
+            // SAFETY: `start` came from `alloc_zeroed` with this very layout, which was valid then.
+            unsafe {
+                dealloc(self.start.as_ptr(), Layout::from_size_align_unchecked(self.len, ALIGNMENT));
+            }
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+// SAFETY: a `Buffer` is the only owner of plain bytes, and its methods follow Rust's borrowing.
+unsafe impl Send for Buffer {}
+#[allow(unsafe_code)]
+// SAFETY: as above; a shared reference gives reading alone.
+unsafe impl Sync for Buffer {}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes)", self.len)
+    }
+}
+
+/// Memory that several tensors are views of. Begins on a multiple of [`ALIGNMENT`].
+#[derive(Debug)]
+pub enum Region {
+    /// On the heap.
+    Buffer(Buffer),
+    /// A file that is never modified in place.
+    Mapped(Mmap),
+}
+
+impl Region {
+    /// All of it.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer.as_slice(),
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ErrorCode;
+
+    #[test]
+    fn a_buffer_is_aligned_and_zeroed() {
+        for len in [0, 1, 63, 64, 1 << 20] {
+            let buffer = Buffer::try_zeroed(len).unwrap();
+            assert_eq!(buffer.as_slice().as_ptr() as usize % ALIGNMENT, 0);
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.as_slice().iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_cannot_be_is_an_error() {
+        for len in [usize::MAX, isize::MAX as usize, isize::MAX as usize - 64] {
+            assert_eq!(Buffer::try_zeroed(len).unwrap_err().code, ErrorCode::TooLarge);
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! rten: a pure-Rust engine that needs nothing installed.
+//!
+//! What is special about it: integers and booleans of an ONNX file are `i32` inside, so `i64` is narrowed on
+//! the way in (values that do not fit are an error) and widened on the way out, as the file declares it.
+//! An owned value can be computed over in place; a vector of which the caller gave the only handle goes in
+//! owned, and everything else as a view. Outputs are taken as they are.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rten::{
+    LoadErrorKind, Model, ModelOptions, NodeId, RunErrorKind, RunOptions, ThreadPool, Value, ValueOrView,
+    ValueView,
+};
+
+use rten_tensor::Layout as _;
+
+use super::onnx::{self, Declared, ElementType};
+use crate::nn::{DType, Element, Engine, ErrorCode, Graph, NnError, Port, Tensor, check_inputs};
+
+/// The engine.
+pub struct Rten {
+    pools: Arc<Pools>,
+}
+
+impl Rten {
+    /// `threads` per compute.
+    pub fn new(threads: usize) -> Self {
+        Self { pools: Arc::new(Pools { threads, idle: Mutex::default() }) }
+    }
+}
+
+impl Engine for Rten {
+    fn name(&self) -> &'static str {
+        "rten"
+    }
+
+    fn load(&self, onnx: Bytes) -> Result<Arc<dyn Graph>, NnError> {
+        let signature = onnx::signature(&onnx)?;
+        let model = guard("loading the graph", || ModelOptions::with_all_ops().load(onnx.into()))?
+            .map_err(load_error)?;
+        let ends = |declared: Vec<Declared>, what: &str| -> Result<Vec<End>, NnError> {
+            declared.into_iter().map(|declared| End::new(&model, declared, what)).collect()
+        };
+        let inputs = ends(signature.inputs, "input")?;
+        let outputs = ends(signature.outputs, "output")?;
+        Ok(Arc::new(RtenGraph {
+            input_ports: inputs.iter().map(|end| end.port.clone()).collect(),
+            output_ports: outputs.iter().map(|end| end.port.clone()).collect(),
+            output_ids: outputs.iter().map(|end| end.id).collect(),
+            inputs,
+            outputs,
+            pools: self.pools.clone(),
+            model,
+        }))
+    }
+}
+
+/// Thread pools, one for each compute that goes on at the same time: several computes in one pool would wait
+/// for each other.
+struct Pools {
+    threads: usize,
+    idle: Mutex<Vec<Arc<ThreadPool>>>,
+}
+
+/// Pools that are kept for later computes; more computes at a time make theirs and drop it.
+const KEPT_POOLS: usize = 16;
+
+impl Pools {
+    fn with<R>(&self, compute: impl FnOnce(Arc<ThreadPool>) -> R) -> R {
+        let idle = self.idle.lock().pop();
+        let pool = idle.unwrap_or_else(|| Arc::new(ThreadPool::with_num_threads(self.threads)));
+        let result = compute(pool.clone());
+        let mut idle = self.idle.lock();
+        if idle.len() < KEPT_POOLS {
+            idle.push(pool);
+        }
+        result
+    }
+}
+
+/// An input or output of a graph.
+struct End {
+    port: Port,
+    element: Option<ElementType>,
+    id: NodeId,
+}
+
+impl End {
+    fn new(model: &Model, declared: Declared, what: &str) -> Result<Self, NnError> {
+        let Declared { name, element, shape } = declared;
+        let dtype = element.map(|element| match element {
+            ElementType::F32 => Ok(DType::F32),
+            // `wasi:nn` has no type for a truth value; ONNX keeps it in a byte as well.
+            ElementType::U8 | ElementType::Bool => Ok(DType::U8),
+            ElementType::I32 => Ok(DType::I32),
+            ElementType::I64 => Ok(DType::I64),
+            ElementType::Other(_) => Err(NnError::unsupported(format!(
+                "{what} \"{name}\" is {}, which the engine rten does not compute with",
+                element.name()
+            ))),
+        });
+        let id = model.node_id(&name).map_err(|_| {
+            NnError::encoding(format!("the ONNX file has no value for its graph's {what} \"{name}\""))
+        })?;
+        Ok(Self { port: Port { name, dtype: dtype.transpose()?, shape }, element, id })
+    }
+
+    /// What the engine takes for `tensor`.
+    fn hold(&self, tensor: Tensor) -> Result<Held, NnError> {
+        match (self.element, tensor.dtype()) {
+            (Some(ElementType::Bool), DType::U8) => {
+                let values = tensor.as_slice::<u8>()?.iter().map(|&byte| i32::from(byte != 0));
+                value(tensor.shape(), values.collect())
+            }
+            (_, DType::F32) => owned_or_view::<f32>(tensor),
+            (_, DType::I32) => owned_or_view::<i32>(tensor),
+            (_, DType::U8) => owned_or_view::<u8>(tensor),
+            (_, DType::I64) => value(tensor.shape(), self.narrow(tensor.as_slice()?)?),
+            (_, other) => Err(NnError::unsupported(format!(
+                "input \"{}\": the engine rten does not compute with {other}",
+                self.port.name
+            ))),
+        }
+    }
+
+    fn narrow(&self, values: &[i64]) -> Result<Vec<i32>, NnError> {
+        let narrow = |(at, &value)| {
+            i32::try_from(value).map_err(|_| {
+                NnError::invalid(format!(
+                    "input \"{}\": the value {value} at {at} does not fit the 32-bit integers of rten",
+                    self.port.name
+                ))
+            })
+        };
+        values.iter().enumerate().map(narrow).collect()
+    }
+
+    /// The tensor of an output, of the dtype that the file declares.
+    fn take(&self, value: Value) -> Result<Tensor, NnError> {
+        match value {
+            Value::FloatTensor(tensor) => tensor_of(&Vec::from(tensor.shape()), tensor.into_data()),
+            Value::UInt8Tensor(tensor) => tensor_of(&Vec::from(tensor.shape()), tensor.into_data()),
+            Value::Int32Tensor(tensor) => {
+                let shape = tensor.shape().to_vec();
+                let values = tensor.into_data();
+                match self.element {
+                    Some(ElementType::I64) => {
+                        tensor_of(&shape, values.into_iter().map(i64::from).collect::<Vec<_>>())
+                    }
+                    Some(ElementType::Bool) => {
+                        tensor_of(&shape, values.into_iter().map(|value| u8::from(value != 0)).collect())
+                    }
+                    _ => tensor_of(&shape, values),
+                }
+            }
+            other => Err(NnError::unsupported(format!(
+                "output \"{}\" is a {}, for which wasi:nn has no type",
+                self.port.name,
+                other.dtype()
+            ))),
+        }
+    }
+}
+
+/// An input while the engine computes.
+enum Held {
+    /// Until it is handed over.
+    Owned(Option<Value>),
+    View(Tensor),
+}
+
+fn owned_or_view<T: Element>(tensor: Tensor) -> Result<Held, NnError>
+where
+    Value: From<rten_tensor::Tensor<T>>,
+{
+    let shape = tensor.shape().to_vec();
+    match tensor.into_vec::<T>() {
+        Ok(values) => value(&shape, values),
+        Err(shared) => Ok(Held::View(shared)),
+    }
+}
+
+fn value<T>(shape: &[usize], values: Vec<T>) -> Result<Held, NnError>
+where
+    Value: From<rten_tensor::Tensor<T>>,
+{
+    let value = Value::from_shape(shape, values).map_err(|error| NnError::invalid(error.to_string()))?;
+    Ok(Held::Owned(Some(value)))
+}
+
+impl Held {
+    fn give(&mut self) -> Result<ValueOrView<'_>, NnError> {
+        match self {
+            Self::Owned(value) => Ok(ValueOrView::Value(value.take().expect("handed over once"))),
+            Self::View(tensor) => match tensor.dtype() {
+                DType::F32 => view::<f32>(tensor),
+                DType::I32 => view::<i32>(tensor),
+                DType::U8 => view::<u8>(tensor),
+                other => unreachable!("{other} is never held as a view"),
+            },
+        }
+    }
+}
+
+fn view<T: Element>(tensor: &Tensor) -> Result<ValueOrView<'_>, NnError>
+where
+    for<'a> ValueView<'a>: From<rten_tensor::TensorView<'a, T>>,
+{
+    let view = ValueView::from_shape(tensor.shape(), tensor.as_slice::<T>()?)
+        .map_err(|error| NnError::invalid(error.to_string()))?;
+    Ok(view.into())
+}
+
+fn tensor_of<T: Element>(shape: &[usize], mut values: Vec<T>) -> Result<Tensor, NnError> {
+    // The engine reuses larger buffers for smaller outputs; memory that no one counts would be held by them.
+    if values.capacity() - values.len() > values.len() / 4 {
+        values.shrink_to_fit();
+    }
+    Tensor::from_vec(shape, values)
+}
+
+struct RtenGraph {
+    model: Model,
+    inputs: Vec<End>,
+    outputs: Vec<End>,
+    input_ports: Vec<Port>,
+    output_ports: Vec<Port>,
+    output_ids: Vec<NodeId>,
+    pools: Arc<Pools>,
+}
+
+impl Graph for RtenGraph {
+    fn inputs(&self) -> &[Port] {
+        &self.input_ports
+    }
+
+    fn outputs(&self) -> &[Port] {
+        &self.output_ports
+    }
+
+    fn accepts(&self, declared: DType, given: DType) -> bool {
+        declared == given || (declared == DType::I64 && given == DType::I32)
+    }
+
+    fn compute(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, NnError> {
+        let tensors = check_inputs(self, inputs)?;
+        let mut held = self
+            .inputs
+            .iter()
+            .zip(tensors)
+            .map(|(end, tensor)| end.hold(tensor))
+            .collect::<Result<Vec<_>, _>>()?;
+        let given = self
+            .inputs
+            .iter()
+            .zip(&mut held)
+            .map(|(end, held)| Ok((end.id, held.give()?)))
+            .collect::<Result<Vec<_>, NnError>>()?;
+
+        let values = self.pools.with(|pool| {
+            let options = RunOptions::default().with_thread_pool(Some(pool));
+            guard("computing", || self.model.run(given, &self.output_ids, Some(options)))
+        })?;
+        let values = values.map_err(run_error)?;
+        self.outputs
+            .iter()
+            .zip(values)
+            .map(|(end, value)| Ok((end.port.name.clone(), end.take(value)?)))
+            .collect()
+    }
+}
+
+/// Runs `work`, in which the engine may panic over a graph that it did not expect; its state is either the
+/// caller's own or only read.
+fn guard<R>(what: &str, work: impl FnOnce() -> R) -> Result<R, NnError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        NnError::runtime(format!("the engine rten panicked when {what}: {message}"))
+    })
+}
+
+fn load_error(error: rten::LoadError) -> NnError {
+    let code = match error.kind() {
+        LoadErrorKind::OperatorInvalid => ErrorCode::UnsupportedOperation,
+        LoadErrorKind::ExternalDataError => ErrorCode::Security,
+        _ => ErrorCode::InvalidEncoding,
+    };
+    NnError::new(code, format!("the engine rten cannot load the graph: {error}"))
+}
+
+fn run_error(error: rten::RunError) -> NnError {
+    let code = match error.kind() {
+        RunErrorKind::InvalidInput => ErrorCode::InvalidArgument,
+        _ => ErrorCode::RuntimeError,
+    };
+    NnError::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by `tests/data/make_fixtures.py`: one SGD step of a 4-8-3 perceptron.
+    const TRAIN: &[u8] = include_bytes!("../../../tests/data/train-4-8-3.onnx");
+    /// `y = x` in float64.
+    const DOUBLE: &[u8] = include_bytes!("../../../tests/data/double.onnx");
+
+    fn load(onnx: &'static [u8]) -> Result<Arc<dyn Graph>, NnError> {
+        Rten::new(1).load(Bytes::from_static(onnx))
+    }
+
+    fn f32s(shape: &[usize], value: impl FnMut(usize) -> f32) -> Tensor {
+        Tensor::from_vec(shape, (0..shape.iter().product()).map(value).collect()).unwrap()
+    }
+
+    fn weights() -> Vec<(String, Tensor)> {
+        let wave = |scale: f32| move |at: usize| ((at * 37 % 17) as f32 / 17.0 - 0.5) * scale;
+        vec![
+            ("w0".into(), f32s(&[4, 8], wave(1.0))),
+            ("b0".into(), f32s(&[8], |_| 0.0)),
+            ("w1".into(), f32s(&[8, 3], wave(0.7))),
+            ("b1".into(), f32s(&[3], |_| 0.0)),
+        ]
+    }
+
+    fn batch() -> Vec<(String, Tensor)> {
+        // The class of a sample is where its largest feature lies.
+        let labels: Vec<i64> = (0..12).map(|sample| sample % 3).collect();
+        let x = f32s(&[12, 4], |at| f32::from(u8::from(at % 4 == (at / 4) % 3)) + 0.01 * (at % 5) as f32);
+        vec![
+            ("x".into(), x),
+            ("y".into(), Tensor::from_vec(&[12], labels).unwrap()),
+            ("lr".into(), f32s(&[1], |_| 0.5)),
+        ]
+    }
+
+    /// One step: loss, number right, and the weights as the next step takes them.
+    fn step(graph: &dyn Graph, weights: Vec<(String, Tensor)>) -> (f32, i64, Vec<(String, Tensor)>) {
+        let mut outputs = graph.compute(batch().into_iter().chain(weights).collect()).unwrap();
+        let next = outputs.split_off(2).into_iter().map(|(name, tensor)| {
+            (name.strip_suffix(".next").expect("weights end in .next").to_owned(), tensor)
+        });
+        let next = next.collect();
+        let loss = outputs[0].1.as_slice::<f32>().unwrap()[0];
+        (loss, outputs[1].1.as_slice::<i64>().unwrap()[0], next)
+    }
+
+    #[test]
+    fn steps_lower_the_loss() {
+        let graph = load(TRAIN).unwrap();
+        let (first, _, mut weights) = step(&*graph, weights());
+        let (mut loss, mut right) = (first, 0);
+        for _ in 0..60 {
+            (loss, right, weights) = step(&*graph, weights);
+        }
+        assert!(loss < first / 4.0, "from {first} to {loss}");
+        assert_eq!(right, 12);
+    }
+
+    #[test]
+    fn weights_go_round_in_the_same_memory() {
+        let graph = load(TRAIN).unwrap();
+        let (_, _, weights) = step(&*graph, weights());
+        let before = weights[0].1.bytes().as_ptr();
+        let (_, _, weights) = step(&*graph, weights);
+        assert_eq!(weights[0].1.bytes().as_ptr(), before);
+    }
+
+    #[test]
+    fn shared_weights_are_left_as_they_are() {
+        let graph = load(TRAIN).unwrap();
+        let weights = weights();
+        let before = weights[0].1.bytes().to_vec();
+        let (first, ..) = step(&*graph, weights.clone());
+        let (again, ..) = step(&*graph, weights.clone());
+        assert_eq!(weights[0].1.bytes(), before);
+        assert_eq!(first, again);
+    }
+
+    #[test]
+    fn integers_of_64_bits_are_taken_in_32_and_refused_where_they_do_not_fit() {
+        let graph = load(TRAIN).unwrap();
+        let with = |y: Tensor| {
+            let mut inputs = batch();
+            inputs[1].1 = y;
+            graph.compute(inputs.into_iter().chain(weights()).collect())
+        };
+        assert!(with(Tensor::from_vec(&[12], vec![1i32; 12]).unwrap()).is_ok());
+        let mut labels = vec![0i64; 12];
+        labels[3] = 1 << 32;
+        let error = with(Tensor::from_vec(&[12], labels).unwrap()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidArgument);
+        assert_eq!(
+            error.message,
+            "input \"y\": the value 4294967296 at 3 does not fit the 32-bit integers of rten"
+        );
+    }
+
+    #[test]
+    fn a_graph_computes_for_several_workers_at_a_time() {
+        let graph = load(TRAIN).unwrap();
+        let (alone, ..) = step(&*graph, weights());
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| step(&*graph, weights()).0)).collect();
+            for worker in workers {
+                assert_eq!(worker.join().unwrap(), alone);
+            }
+        });
+    }
+
+    #[test]
+    fn what_the_engine_cannot_do_is_said() {
+        let error = load(DOUBLE).err().unwrap();
+        assert_eq!(error.code, ErrorCode::UnsupportedOperation);
+        assert_eq!(error.message, "input \"x\" is float64, which the engine rten does not compute with");
+        assert_eq!(load(b"no graph at all").err().unwrap().code, ErrorCode::InvalidEncoding);
+        assert_eq!(load(&TRAIN[..TRAIN.len() / 2]).err().unwrap().code, ErrorCode::InvalidEncoding);
+    }
+
+    #[test]
+    fn inconsistent_batches_are_an_error() {
+        let mut inputs = batch();
+        inputs[1].1 = Tensor::from_vec(&[5], vec![0i64; 5]).unwrap();
+        let error = load(TRAIN).unwrap().compute(inputs.into_iter().chain(weights()).collect()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::RuntimeError);
+    }
+}

@@ -1,0 +1,88 @@
+//! One call of a worker: on a thread of its own, within its time, with a reason when it ends badly.
+//!
+//! A guest computes, so it must not sit on the async executor's threads: each call runs on a blocking
+//! thread, and what the guest calls on the host runs there too, without a hand-over. The call is still a
+//! future on that thread: the epoch makes a guest that computes yield to it, a guest that sleeps waits in
+//! it, and dropping it ends the guest in either case.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{Store, Trap};
+
+use super::failure::{Failure, Reason};
+use super::memory::OverLimit;
+use super::state::State;
+
+/// Run `body` on a thread of its own until it ends, `limit` has passed, or `cancel` or the caller gives up.
+pub async fn run<T, F>(
+    cancel: &CancellationToken,
+    limit: Duration,
+    body: impl FnOnce() -> F + Send + 'static,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Failure>>,
+{
+    let cancel = cancel.child_token();
+    let _given_up = cancel.clone().drop_guard();
+    let executor = Handle::current();
+    let call = move || {
+        executor.block_on(async {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(Failure::new(Reason::Cancelled, "the worker was told to end")),
+                result = tokio::time::timeout(limit, body()) => result.unwrap_or_else(|_| Err(too_long(limit))),
+            }
+        })
+    };
+    tokio::task::spawn_blocking(call)
+        .await
+        .unwrap_or_else(|error| Err(Failure::host(format!("the worker's thread broke off: {error}"))))
+}
+
+fn too_long(limit: Duration) -> Failure {
+    Failure::new(
+        Reason::DeadlineExceeded,
+        format!("one call took longer than {limit:?}, which is what `resources.timeout` grants"),
+    )
+}
+
+/// What a call came to: outer error from WebAssembly, inner one from the plugin.
+pub fn outcome<T>(store: &Store<State>, result: wasmtime::Result<Result<T, String>>) -> Result<T, Failure> {
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(message)) => Err(Failure::new(Reason::PluginError, cut(message))),
+        Err(error) => Err(failure(store, &error)),
+    }
+}
+
+/// Why WebAssembly, or what it called on the host, ended.
+pub fn failure(store: &Store<State>, error: &wasmtime::Error) -> Failure {
+    let ledger = &store.data().ledger;
+    if let Some(over) = error.downcast_ref::<OverLimit>() {
+        return Failure::new(Reason::OutOfMemory, over.to_string());
+    }
+    // An allocator inside the guest answers a refused growth by a trap.
+    if ledger.refused() && error.downcast_ref::<Trap>().is_some() {
+        let message = format!("it asked for more than its memory limit of {} bytes", ledger.limit());
+        return Failure::new(Reason::OutOfMemory, message);
+    }
+    let message = match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        Some(exit) => format!("it called exit({})", exit.0),
+        None => error.root_cause().to_string(),
+    };
+    Failure::new(Reason::Trapped, cut(message))
+}
+
+/// Messages come from guests: bounded.
+pub fn cut(mut message: String) -> String {
+    const MOST: usize = 2000;
+    if message.len() > MOST {
+        let end = (0..=MOST).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}

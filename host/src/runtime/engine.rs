@@ -1,0 +1,213 @@
+//! The WebAssembly engine of a node: its settings, its compiled components, its clock.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sedge_api::Digest;
+use wasmtime::component::{self, HasSelf, InstancePre, Linker};
+use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+use super::Grants;
+use super::bindings;
+use super::cache::Cache;
+use super::failure::{Failure, Reason};
+use super::state::State;
+use crate::nn::Graphs;
+
+/// How often a running guest looks whether it is to end.
+const TICK: Duration = Duration::from_millis(10);
+/// WebAssembly instances that may live at once in one process.
+const MAX_INSTANCES: u32 = 1000;
+/// Stack of a guest's own code, in bytes.
+const WASM_STACK: usize = 512 << 10;
+/// Stack of a guest and of what it calls on the host, tensor engines among it, in bytes.
+const FIBER_STACK: usize = 4 << 20;
+
+/// The engine, compiled components and their cache; clone copies the handle.
+#[derive(Clone)]
+pub struct Runtime(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    graphs: Arc<Graphs>,
+    cache: Cache,
+    components: Mutex<HashMap<Digest, Slot>>,
+    linkers: Linkers,
+}
+
+/// The lock is held while a component is being compiled, so that those who want the same one wait for it.
+type Slot = Arc<Mutex<Weak<Compiled>>>;
+
+struct Compiled(component::Component);
+
+/// A compiled component; clone copies the handle.
+#[derive(Clone)]
+pub struct Component(Arc<Compiled>);
+
+/// What each role may import, and nothing else.
+pub(super) struct Linkers {
+    /// Trainers and evaluators: their worlds import the same.
+    pub with_datasets: Linker<State>,
+    pub aggregator: Linker<State>,
+}
+
+impl Runtime {
+    /// An engine whose precompiled code is kept below the folder `cache`, computing with `graphs`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or this processor or system lacks what the engine needs.
+    pub fn new(cache: &Path, graphs: Arc<Graphs>) -> Result<Self, Failure> {
+        let engine = Engine::new(&config())
+            .map_err(|error| Failure::host(format!("the WebAssembly engine does not start: {error:#}")))?;
+        let linkers = Linkers::new(&engine).map_err(|error| Failure::host(format!("{error:#}")))?;
+        let cache = Cache::open(cache, &engine).map_err(|error| {
+            Failure::host(format!(
+                "{}: the folder for compiled plugins cannot be used: {error}",
+                cache.display()
+            ))
+        })?;
+        start_clock(engine.weak())?;
+        Ok(Self(Arc::new(Shared { engine, graphs, cache, components: Mutex::default(), linkers })))
+    }
+
+    /// The graphs that workers compute with.
+    pub fn graphs(&self) -> &Arc<Graphs> {
+        &self.0.graphs
+    }
+
+    /// The component whose bytes have `digest`: the one in use, or mapped from the cache, or compiled from
+    /// what `read` gives. Blocks for as long as compiling takes.
+    ///
+    /// # Errors
+    /// `InvalidPlugin` when the bytes are no component; `HostError` when they cannot be read.
+    pub fn component(
+        &self,
+        digest: &Digest,
+        read: impl FnOnce() -> io::Result<Bytes>,
+    ) -> Result<Component, Failure> {
+        let slot = self.slot(digest);
+        let mut held = slot.lock();
+        if let Some(compiled) = held.upgrade() {
+            return Ok(Component(compiled));
+        }
+        let component = match self.0.cache.load(&self.0.engine, digest) {
+            Some(component) => component,
+            None => self.compile(digest, read)?,
+        };
+        let compiled = Arc::new(Compiled(component));
+        *held = Arc::downgrade(&compiled);
+        Ok(Component(compiled))
+    }
+
+    fn slot(&self, digest: &Digest) -> Slot {
+        let mut components = self.0.components.lock();
+        components.retain(|_, slot| {
+            Arc::strong_count(slot) > 1 || slot.try_lock().is_none_or(|held| held.strong_count() > 0)
+        });
+        Arc::clone(components.entry(*digest).or_default())
+    }
+
+    fn compile(
+        &self,
+        digest: &Digest,
+        read: impl FnOnce() -> io::Result<Bytes>,
+    ) -> Result<component::Component, Failure> {
+        let bytes = read().map_err(|error| Failure::host(format!("plugin {digest}: {error}")))?;
+        if Digest::of(&bytes) != *digest {
+            return Err(Failure::host(format!("plugin {digest}: the bytes have another digest")));
+        }
+        // `from_binary`, as `new` would take text too.
+        let component = component::Component::from_binary(&self.0.engine, &bytes)
+            .map_err(|error| Failure::new(Reason::InvalidPlugin, format!("plugin {digest}: {error:#}")))?;
+        let kept = component
+            .serialize()
+            .map_err(|error| format!("{error:#}"))
+            .and_then(|code| self.0.cache.store(digest, &code).map_err(|error| error.to_string()));
+        if let Err(error) = kept {
+            tracing::warn!(%digest, error, "a compiled component could not be kept for the next start");
+        }
+        Ok(component)
+    }
+
+    pub(super) fn linkers(&self) -> &Linkers {
+        &self.0.linkers
+    }
+
+    /// A fresh store for a worker with these grants.
+    pub(super) fn store(&self, grants: Grants) -> Store<State> {
+        let memory = usize::try_from(grants.memory_bytes).unwrap_or(usize::MAX);
+        let mut store = Store::new(&self.0.engine, State::new(grants, Arc::clone(&self.0.graphs)));
+        store.limiter(|state| &mut state.limiter);
+        // What a guest passes in one call is copied once: it cannot be more than the guest may hold.
+        store.set_hostcall_fuel(memory);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store
+    }
+}
+
+impl Linkers {
+    fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let mut aggregator = Linker::new(engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut aggregator)?;
+        bindings::nn::tensor::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
+        bindings::nn::errors::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
+        bindings::nn::graph::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
+        bindings::nn::inference::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
+        bindings::job::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
+        bindings::model::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
+        let mut with_datasets = aggregator.clone();
+        bindings::dataset::add_to_linker::<_, HasSelf<State>>(&mut with_datasets, |state| state)?;
+        Ok(Self { with_datasets, aggregator })
+    }
+}
+
+impl Component {
+    /// Resolve the component's imports; the error names what is missing.
+    pub(super) fn link(&self, linker: &Linker<State>) -> Result<InstancePre<State>, Failure> {
+        linker.instantiate_pre(&self.0.0).map_err(invalid)
+    }
+}
+
+/// What `error` says of a component that does not fit its role.
+pub(super) fn invalid(error: wasmtime::Error) -> Failure {
+    Failure::new(Reason::InvalidPlugin, format!("{error:#}"))
+}
+
+fn config() -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(MAX_INSTANCES)
+        .total_core_instances(MAX_INSTANCES)
+        .total_memories(MAX_INSTANCES)
+        .total_tables(MAX_INSTANCES)
+        .total_stacks(MAX_INSTANCES);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(FIBER_STACK);
+    config
+}
+
+/// Moves the engine's epoch on, for as long as the engine lives.
+fn start_clock(engine: EngineWeak) -> Result<(), Failure> {
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    std::thread::Builder::new()
+        .name("sedge-epoch".to_owned())
+        .spawn(tick)
+        .map(drop)
+        .map_err(|error| Failure::host(format!("no thread for the engine's clock: {error}")))
+}

@@ -1,0 +1,68 @@
+//! What one instance of a worker holds on the host's side: its grants, its tensors and their account.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::Grants;
+use super::memory::{Charge, Ledger, Limiter, OverLimit};
+use super::stdio::Lines;
+use super::tensors::GuestTensor;
+use crate::nn::{Graphs, Tensor};
+
+/// Handles that one instance may hold at once.
+const MAX_HANDLES: usize = 1 << 16;
+/// Tensors in one list that crosses the border.
+pub const MAX_TENSORS: usize = 1 << 14;
+
+/// The data of a worker's store.
+pub struct State {
+    pub grants: Grants,
+    pub graphs: Arc<Graphs>,
+    pub ledger: Arc<Ledger>,
+    pub limiter: Limiter,
+    pub table: ResourceTable,
+    wasi: WasiCtx,
+}
+
+impl State {
+    pub fn new(grants: Grants, graphs: Arc<Graphs>) -> Self {
+        let ledger = Ledger::new(grants.memory_bytes);
+        let output = Lines::new(Arc::clone(&grants.observer));
+        let wasi = WasiCtx::builder()
+            .stdout(output.clone())
+            .stderr(output)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        Self { grants, graphs, limiter: Limiter(Arc::clone(&ledger)), ledger, table, wasi }
+    }
+
+    /// Put a tensor of the worker's own on its account and hand out a handle.
+    pub fn push_tensor(&mut self, tensor: Tensor) -> wasmtime::Result<Resource<GuestTensor>> {
+        let charge = Arc::new(self.charge(&tensor)?);
+        Ok(self.table.push(GuestTensor::new(tensor, charge))?)
+    }
+
+    /// Put named tensors on the account and hand out handles.
+    pub fn push_tensors(
+        &mut self,
+        tensors: Vec<(String, Tensor)>,
+    ) -> wasmtime::Result<Vec<(String, Resource<GuestTensor>)>> {
+        tensors.into_iter().map(|(name, tensor)| Ok((name, self.push_tensor(tensor)?))).collect()
+    }
+
+    /// The bytes of `tensor` on the worker's account.
+    pub fn charge(&self, tensor: &Tensor) -> Result<Charge, OverLimit> {
+        self.ledger.charge(tensor.byte_len() as u64)
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

@@ -1,0 +1,167 @@
+//! `wasi:nn/tensor` and `wasi:nn/errors`: handles to tensors that stay on the host.
+
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use super::bindings::nn::errors::{self, ErrorCode};
+use super::bindings::nn::tensor::{self, TensorType};
+use super::memory::Charge;
+use super::state::State;
+use crate::nn::{self, DType, NnError, Tensor};
+
+/// Dimensions that a guest's tensor may have.
+const MAX_RANK: usize = 16;
+
+/// A guest's handle to a tensor.
+pub struct GuestTensor {
+    content: Content,
+    /// The memory it stands for, shared by all handles to the same tensor.
+    pub charge: Arc<Charge>,
+}
+
+enum Content {
+    Valid(Tensor),
+    /// `wasi:nn`'s constructor cannot fail, so what is wrong is told by the first `compute`.
+    Invalid {
+        dimensions: Vec<u32>,
+        ty: TensorType,
+        data: Vec<u8>,
+        error: NnError,
+    },
+}
+
+impl GuestTensor {
+    pub fn new(tensor: Tensor, charge: Arc<Charge>) -> Self {
+        Self { content: Content::Valid(tensor), charge }
+    }
+
+    /// The tensor, or what is wrong with how the guest made it.
+    pub fn into_tensor(self) -> Result<Tensor, NnError> {
+        match self.content {
+            Content::Valid(tensor) => Ok(tensor),
+            Content::Invalid { error, .. } => Err(error),
+        }
+    }
+}
+
+/// A guest's handle to an error.
+pub struct GuestError(NnError);
+
+impl State {
+    /// The `Err` of a `wasi:nn` function.
+    pub fn nn_error<T>(&mut self, error: NnError) -> wasmtime::Result<Result<T, Resource<GuestError>>> {
+        Ok(Err(self.table.push(GuestError(error))?))
+    }
+}
+
+impl tensor::Host for State {}
+
+impl tensor::HostTensor for State {
+    fn new(
+        &mut self,
+        dimensions: Vec<u32>,
+        ty: TensorType,
+        data: Vec<u8>,
+    ) -> wasmtime::Result<Resource<GuestTensor>> {
+        let charge = Arc::new(self.ledger.charge(data.len() as u64)?);
+        let content = match from_guest(&dimensions, ty, &data) {
+            Ok(tensor) => Content::Valid(tensor),
+            Err(error) => Content::Invalid { dimensions, ty, data, error },
+        };
+        Ok(self.table.push(GuestTensor { content, charge })?)
+    }
+
+    fn dimensions(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<Vec<u32>> {
+        match &self.table.get(&this)?.content {
+            Content::Valid(tensor) => tensor
+                .shape()
+                .iter()
+                .map(|size| {
+                    u32::try_from(*size)
+                        .map_err(|_| wasmtime::format_err!("a dimension of {size} is over 2³² − 1"))
+                })
+                .collect(),
+            Content::Invalid { dimensions, .. } => Ok(dimensions.clone()),
+        }
+    }
+
+    fn ty(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<TensorType> {
+        Ok(match &self.table.get(&this)?.content {
+            Content::Valid(tensor) => to_guest(tensor.dtype()),
+            Content::Invalid { ty, .. } => *ty,
+        })
+    }
+
+    fn data(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<Vec<u8>> {
+        Ok(match &self.table.get(&this)?.content {
+            Content::Valid(tensor) => tensor.bytes().to_vec(),
+            Content::Invalid { data, .. } => data.clone(),
+        })
+    }
+
+    fn drop(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+fn from_guest(dimensions: &[u32], ty: TensorType, data: &[u8]) -> Result<Tensor, NnError> {
+    if dimensions.len() > MAX_RANK {
+        let message = format!("a tensor has {} dimensions; at most {MAX_RANK} are taken", dimensions.len());
+        return Err(NnError { code: nn::ErrorCode::InvalidArgument, message });
+    }
+    let shape: Vec<usize> = dimensions.iter().map(|size| *size as usize).collect();
+    Tensor::from_bytes(from_guest_type(ty), &shape, data)
+}
+
+const fn from_guest_type(ty: TensorType) -> DType {
+    match ty {
+        TensorType::Fp16 => DType::F16,
+        TensorType::Fp32 => DType::F32,
+        TensorType::Fp64 => DType::F64,
+        TensorType::Bf16 => DType::BF16,
+        TensorType::U8 => DType::U8,
+        TensorType::I32 => DType::I32,
+        TensorType::I64 => DType::I64,
+    }
+}
+
+const fn to_guest(dtype: DType) -> TensorType {
+    match dtype {
+        DType::F16 => TensorType::Fp16,
+        DType::F32 => TensorType::Fp32,
+        DType::F64 => TensorType::Fp64,
+        DType::BF16 => TensorType::Bf16,
+        DType::U8 => TensorType::U8,
+        DType::I32 => TensorType::I32,
+        DType::I64 => TensorType::I64,
+    }
+}
+
+impl errors::Host for State {}
+
+impl errors::HostError for State {
+    fn code(&mut self, this: Resource<GuestError>) -> wasmtime::Result<ErrorCode> {
+        Ok(match self.table.get(&this)?.0.code {
+            nn::ErrorCode::InvalidArgument => ErrorCode::InvalidArgument,
+            nn::ErrorCode::InvalidEncoding => ErrorCode::InvalidEncoding,
+            nn::ErrorCode::Timeout => ErrorCode::Timeout,
+            nn::ErrorCode::RuntimeError => ErrorCode::RuntimeError,
+            nn::ErrorCode::UnsupportedOperation => ErrorCode::UnsupportedOperation,
+            nn::ErrorCode::TooLarge => ErrorCode::TooLarge,
+            nn::ErrorCode::NotFound => ErrorCode::NotFound,
+            nn::ErrorCode::Security => ErrorCode::Security,
+            nn::ErrorCode::Unknown => ErrorCode::Unknown,
+        })
+    }
+
+    fn data(&mut self, this: Resource<GuestError>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&this)?.0.message.clone())
+    }
+
+    fn drop(&mut self, this: Resource<GuestError>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
