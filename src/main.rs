@@ -52,7 +52,8 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 
 fn log_to_stderr(filter: Option<&str>) -> anyhow::Result<()> {
     use std::io::IsTerminal as _;
-    let filter = filter.unwrap_or("warn");
+    // What goes wrong with a request is reported by the verb, once and in its own words.
+    let filter = filter.unwrap_or("warn,kube_client=off");
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         failure::Failure::new(format!("--log: `{filter}` is no filter: {error}"))
             .hint("write it like `info` or `warn,sedge_host=debug`")

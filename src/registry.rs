@@ -11,8 +11,10 @@ use futures::io::AsyncReadExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use sedge_api::artifact::model_repository;
 use sedge_api::{ArtifactRef, Digest};
-use sedge_controllers::registry::client::{Progress, RegistryClient};
+use sedge_controllers::registry::Manifest;
+use sedge_controllers::registry::client::{ClientError, Progress, RegistryClient, Shelf};
 
+use crate::failure::Failure;
 use crate::server::Server;
 use crate::weights::{self, Tensor};
 
@@ -20,6 +22,27 @@ use crate::weights::{self, Tensor};
 pub fn client(server: &Server) -> anyhow::Result<RegistryClient> {
     let base = server.address.trim_end_matches('/');
     RegistryClient::new(base, server.token.clone()).context("the registry cannot be used")
+}
+
+/// The manifest of an artifact and its digest.
+pub async fn manifest(
+    server: &Server,
+    shelf: Shelf,
+    reference: &ArtifactRef,
+) -> anyhow::Result<(Digest, Manifest)> {
+    let unknown = |code: &str| matches!(code, "MANIFEST_UNKNOWN" | "NAME_UNKNOWN");
+    match client(server)?.manifest(shelf, reference).await {
+        Err(ClientError::Refused { code, .. }) if unknown(&code) => {
+            let what = match shelf {
+                Shelf::Plugins => "plugin",
+                Shelf::Models => "model",
+            };
+            Err(Failure::new(format!("there is no {what} `{reference}` in the registry"))
+                .hint(format!("`sedge {what} ls` lists what there is"))
+                .into())
+        }
+        found => Ok(found?),
+    }
 }
 
 /// The tensors of a model's weights. Only the beginning is read, so that large weights stay where they are.

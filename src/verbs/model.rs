@@ -184,7 +184,7 @@ async fn remote(what: &str, access: &Access) -> anyhow::Result<Contents> {
         Failure::new(format!("{error}")).detail(format!("nor is there a file or folder `{what}`"))
     })?;
     let server = access.server().await?;
-    let (digest, manifest) = registry::client(&server)?.manifest(Shelf::Models, &reference).await?;
+    let (digest, manifest) = registry::manifest(&server, Shelf::Models, &reference).await?;
     let mut contents = Contents { digest: Some(digest), ..Contents::default() };
     for layer in &manifest.layers {
         match layer.media_type.as_str() {

@@ -82,10 +82,10 @@ async fn inspect(what: &str, access: &Access) -> anyhow::Result<()> {
             Failure::new(format!("{error}")).detail(format!("nor is there a file `{what}`"))
         })?;
         let server = access.server().await?;
-        let registry = registry::client(&server)?;
-        let (digest, manifest) = registry.manifest(Shelf::Plugins, &reference).await?;
+        let (digest, manifest) = registry::manifest(&server, Shelf::Plugins, &reference).await?;
         let layer = manifest.layers.iter().find(|layer| layer.media_type == PLUGIN_LAYER);
         let layer = layer.with_context(|| format!("{what} in the registry has no component"))?;
+        let registry = registry::client(&server)?;
         let component = registry.blob(Shelf::Plugins, &reference, layer, MAX_PLUGIN_BYTES).await?;
         (component, Some(digest))
     };

@@ -101,9 +101,9 @@ mod tests {
           Datasets     ./sedge-data/datasets/NODE
           Kubeconfig   ./sedge-data/kubeconfig
 
-          sedge get nodes              what is there
-          sedge apply -f job.yaml      start a job
-          sedge get jobs -w            watch it
+          sedge get nodes            what is there
+          sedge apply -f job.yaml    start a job
+          sedge get jobs -w          watch it
 
           Ctrl-C ends all.
         ");
@@ -116,9 +116,10 @@ mod tests {
           Datasets     /srv/d/NODE
           Kubeconfig   /srv/a/kubeconfig
 
-          sedge --kubeconfig /srv/a/kubeconfig get nodes what is there
-          sedge --kubeconfig /srv/a/kubeconfig apply -f job.yaml start a job
-          sedge --kubeconfig /srv/a/kubeconfig get jobs -w watch it
+          export SEDGE_KUBECONFIG=/srv/a/kubeconfig
+          sedge get nodes            what is there
+          sedge apply -f job.yaml    start a job
+          sedge get jobs -w          watch it
 
           Ctrl-C ends all.
         ");

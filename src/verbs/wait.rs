@@ -126,7 +126,10 @@ impl Goal {
                     ));
                 }
                 match named(kind) {
-                    None => Standing::NotYet(format!("it has no condition {kind} yet{}", progress(document))),
+                    None => {
+                        let (why, round) = (reason(document), progress(document));
+                        Standing::NotYet(format!("it has no condition {kind} yet{why}{round}"))
+                    }
                     Some(condition) => {
                         let state = objects::text(condition, "/status");
                         Standing::NotYet(format!(

@@ -151,10 +151,10 @@ fn without_place(message: &str) -> String {
 
 /// A List's items, or the resource itself.
 fn items(mut value: Value) -> Vec<Value> {
-    if value["kind"] == "List" {
-        if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
-            return items;
-        }
+    if value["kind"] == "List"
+        && let Some(Value::Array(items)) = value.get_mut("items").map(Value::take)
+    {
+        return items;
     }
     vec![value]
 }
