@@ -96,6 +96,8 @@ fn targets(args: &Args, server: &Server) -> anyhow::Result<Vec<(Server, Vec<Kind
             }
         }
     }
+    // The last that was made goes first: a file names what others rest on before them.
+    targets.reverse();
     if args.files.is_empty() {
         for request in Request::parse(&args.words)? {
             if request.names.is_empty() {
@@ -106,8 +108,6 @@ fn targets(args: &Args, server: &Server) -> anyhow::Result<Vec<(Server, Vec<Kind
             targets.extend(request.names.into_iter().map(|n| (server.clone(), request.kinds.clone(), n)));
         }
     }
-    // The last that was made goes first: a file names what others rest on before them.
-    targets.reverse();
     Ok(targets)
 }
 
