@@ -1,2 +1,68 @@
-//! Placeholder.
-fn main() {}
+//! The developer's commands: `cargo xtask COMMAND`. Each command is a module of its own; they run other programs
+//! through [`shell`].
+
+mod build;
+mod demo;
+mod plugins;
+mod setup;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The developer's commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what the build needs and this machine lacks: the wasm32-wasip2 target.
+    ///
+    /// SEDGE_WASM_TARGET chooses how: `rustup` (rustup target add), `source` (build std from the distribution's
+    /// sources), or `auto` (the first, else the second; the default).
+    Setup,
+    /// Build the plugins and check that each imports only what its role's world names.
+    Plugins,
+    /// Watch ten nodes learn handwritten digits together, from nothing to the trained model.
+    Demo(demo::Arguments),
+    /// Check all that is checked before a change lands: format, lints, unit tests, plugins, end-to-end tests.
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Setup => setup::run(),
+        Command::Plugins => {
+            setup::run()?;
+            for plugin in plugins::build()? {
+                anstream::println!(
+                    "{:<22} {:<11} {:>7} KiB  {}",
+                    plugin.reference(),
+                    plugin.role,
+                    plugin.bytes.div_ceil(1024),
+                    plugin.path.display()
+                );
+            }
+            Ok(())
+        }
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+    }
+}

@@ -214,8 +214,16 @@ macro_rules! serde_as_text {
 }
 pub(crate) use serde_as_text;
 
-serde_as_text!(Digest, "^sha256:[0-9a-f]{64}$", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-serde_as_text!(ArtifactRef, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$", "fedavg:0.1.0");
+serde_as_text!(
+    Digest,
+    "^sha256:[0-9a-f]{64}$",
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+);
+serde_as_text!(
+    ArtifactRef,
+    "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$",
+    "fedavg:0.1.0"
+);
 
 #[cfg(test)]
 mod tests {

@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn the_first_difference_is_named() {
         let expected = weights(&[("b", &[2]), ("w", &[2, 3])]);
-        let cases: [(&[(&str, &[usize])], &str); 5] = [
+        type Layout<'a> = &'a [(&'a str, &'a [usize])];
+        let cases: [(Layout, &str); 5] = [
             (&[("b", &[2]), ("w", &[3, 2])], "weight \"w\": expected f32[2, 3], got f32[3, 2]"),
             (&[("b", &[2])], "weight \"w\" is missing"),
             (&[("w", &[2, 3])], "weight \"b\" is missing"),

@@ -53,6 +53,10 @@ fn too_long(limit: Duration) -> Failure {
 pub fn outcome<T>(store: &Store<State>, result: wasmtime::Result<Result<T, String>>) -> Result<T, Failure> {
     match result {
         Ok(Ok(value)) => Ok(value),
+        // A plugin that is refused memory may say so itself.
+        Ok(Err(message)) if store.data().ledger.refused() => {
+            Err(Failure::new(Reason::OutOfMemory, cut(message)))
+        }
         Ok(Err(message)) => Err(Failure::new(Reason::PluginError, cut(message))),
         Err(error) => Err(failure(store, &error)),
     }

@@ -52,9 +52,13 @@ impl dataset::HostBatches for State {
         &mut self,
         this: Resource<GuestBatches>,
     ) -> wasmtime::Result<Result<Option<Vec<(String, Resource<GuestTensor>)>>, String>> {
-        match self.table.get_mut(&this)?.0.next() {
-            Some(batch) => Ok(Ok(Some(self.push_tensors(batch)?))),
-            None => Ok(Ok(None)),
+        let batches = &mut self.table.get_mut(&this)?.0;
+        // Looked at before the batch is made: a batch that would not fit is never allocated.
+        self.ledger.charge(batches.next_byte_len())?;
+        match batches.try_next() {
+            Ok(Some(batch)) => Ok(Ok(Some(self.push_tensors(batch)?))),
+            Ok(None) => Ok(Ok(None)),
+            Err(error) => Ok(Err(error.message)),
         }
     }
 

@@ -2,8 +2,8 @@
 //! reads `int64` and `bool` as `int32`.
 //!
 //! A walk over the protobuf wire format that skips everything but
-//! `ModelProto.graph.{input, output, initializer.name}`; it copies names and dimensions, and nothing grows
-//! beyond the file's own size. Field numbers are those of <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+//! `ModelProto.graph.{input, output, initializer.name}` and how deeply graphs are nested; it copies names and
+//! dimensions, and nothing grows beyond the file's own size. Field numbers are those of <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
 
 use std::collections::HashSet;
 
@@ -12,6 +12,9 @@ use super::super::tensor::MAX_RANK;
 
 /// Inputs and outputs that are read, at most; each.
 const MAX_PORTS: usize = 1 << 16;
+
+/// Layers of graphs in graphs, or of types in types, at most.
+const MAX_NESTING: usize = 16;
 
 /// An input or output as the file declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,7 @@ pub fn signature(model: &[u8]) -> Result<Signature, NnError> {
         }
     }
     let graph = graph.ok_or_else(|| NnError::encoding("the file has no ONNX graph"))?;
+    check_nesting(graph, Message::Graph, 0)?;
 
     let mut initializers = HashSet::new();
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
@@ -109,6 +113,43 @@ pub fn signature(model: &[u8]) -> Result<Signature, NnError> {
     }
     inputs.retain(|input| !initializers.contains(input.name.as_str()));
     Ok(Signature { inputs, outputs })
+}
+
+/// Messages that can hold one of their own kind.
+#[derive(Clone, Copy)]
+enum Message {
+    Graph,
+    Node,
+    Attribute,
+    Value,
+    Type,
+    Sequence,
+}
+
+/// Refuses what is nested too deeply: engines decode these messages by recursion, and where the stack ends,
+/// so does the process.
+fn check_nesting(bytes: &[u8], message: Message, depth: usize) -> Result<(), NnError> {
+    use Message::{Attribute, Graph, Node, Sequence, Type, Value as Info};
+    if depth > MAX_NESTING {
+        return Err(NnError::encoding(format!(
+            "the ONNX file has graphs or types in more than {MAX_NESTING} layers"
+        )));
+    }
+    for field in Fields(bytes) {
+        let (number, Value::Bytes(inner)) = field? else { continue };
+        let (inside, deeper) = match (message, number) {
+            (Graph, 1) => (Node, 0),
+            (Graph, 11..=13) => (Info, 0),
+            (Node, 5) => (Attribute, 0),
+            (Attribute, 6 | 11) => (Graph, 1),
+            (Info, 2) => (Type, 0),
+            (Type, 4) => (Sequence, 0),
+            (Sequence, 1) => (Type, 1),
+            _ => continue,
+        };
+        check_nesting(inner, inside, depth + deeper)?;
+    }
+    Ok(())
 }
 
 /// `ValueInfoProto`.
@@ -245,6 +286,36 @@ mod tests {
         let outputs: Vec<_> = signature.outputs.iter().map(|output| output.name.as_str()).collect();
         assert_eq!(outputs, ["loss", "correct", "w0.next", "b0.next", "w1.next", "b1.next"]);
         assert_eq!(signature.outputs[1].element, Some(ElementType::I64));
+    }
+
+    /// A field with that content.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![number << 3 | 2];
+        let mut len = content.len();
+        while len >= 0x80 {
+            bytes.push(len as u8 | 0x80);
+            len >>= 7;
+        }
+        bytes.push(len as u8);
+        bytes.extend(content);
+        bytes
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused() {
+        let graphs = |layers| (0..layers).fold(vec![], |graph, _| field(1, &field(5, &field(6, &graph))));
+        let types = |layers| {
+            let nested = (0..layers).fold(vec![], |of, _| field(4, &field(1, &of)));
+            field(11, &[field(1, b"x"), field(2, &nested)].concat())
+        };
+        assert!(signature(&field(7, &graphs(MAX_NESTING))).is_ok());
+        assert!(signature(&field(7, &types(MAX_NESTING))).is_ok());
+        for layers in [MAX_NESTING + 1, 2000] {
+            for graph in [graphs(layers), types(layers)] {
+                let error = signature(&field(7, &graph)).unwrap_err();
+                assert_eq!(error.message, "the ONNX file has graphs or types in more than 16 layers");
+            }
+        }
     }
 
     proptest! {

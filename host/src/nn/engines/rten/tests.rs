@@ -1,0 +1,138 @@
+//! Tests of the module above.
+
+use super::*;
+
+/// Made by `tests/data/make_fixtures.py`: one SGD step of a 4-8-3 perceptron.
+const TRAIN: &[u8] = include_bytes!("../../../../tests/data/train-4-8-3.onnx");
+/// `y = x` in float64.
+const DOUBLE: &[u8] = include_bytes!("../../../../tests/data/double.onnx");
+
+fn load(onnx: &'static [u8]) -> Result<Arc<dyn Graph>, NnError> {
+    Rten::new(1).load(Bytes::from_static(onnx))
+}
+
+fn f32s(shape: &[usize], value: impl FnMut(usize) -> f32) -> Tensor {
+    Tensor::from_vec(shape, (0..shape.iter().product()).map(value).collect()).unwrap()
+}
+
+fn weights() -> Vec<(String, Tensor)> {
+    let wave = |scale: f32| move |at: usize| ((at * 37 % 17) as f32 / 17.0 - 0.5) * scale;
+    vec![
+        ("w0".into(), f32s(&[4, 8], wave(1.0))),
+        ("b0".into(), f32s(&[8], |_| 0.0)),
+        ("w1".into(), f32s(&[8, 3], wave(0.7))),
+        ("b1".into(), f32s(&[3], |_| 0.0)),
+    ]
+}
+
+fn batch() -> Vec<(String, Tensor)> {
+    // The class of a sample is where its largest feature lies.
+    let labels: Vec<i64> = (0..12).map(|sample| sample % 3).collect();
+    let x = f32s(&[12, 4], |at| f32::from(u8::from(at % 4 == (at / 4) % 3)) + 0.01 * (at % 5) as f32);
+    vec![
+        ("x".into(), x),
+        ("y".into(), Tensor::from_vec(&[12], labels).unwrap()),
+        ("lr".into(), f32s(&[1], |_| 0.5)),
+    ]
+}
+
+/// One step: loss, number right, and the weights as the next step takes them.
+fn step(graph: &dyn Graph, weights: Vec<(String, Tensor)>) -> (f32, i64, Vec<(String, Tensor)>) {
+    let mut outputs = graph.compute(batch().into_iter().chain(weights).collect()).unwrap();
+    let next = outputs
+        .split_off(2)
+        .into_iter()
+        .map(|(name, tensor)| (name.strip_suffix(".next").expect("weights end in .next").to_owned(), tensor));
+    let next = next.collect();
+    let loss = outputs[0].1.as_slice::<f32>().unwrap()[0];
+    (loss, outputs[1].1.as_slice::<i64>().unwrap()[0], next)
+}
+
+#[test]
+fn steps_lower_the_loss() {
+    let graph = load(TRAIN).unwrap();
+    let (first, _, mut weights) = step(&*graph, weights());
+    let (mut loss, mut right) = (first, 0);
+    for _ in 0..60 {
+        (loss, right, weights) = step(&*graph, weights);
+    }
+    assert!(loss < first / 4.0, "from {first} to {loss}");
+    assert_eq!(right, 12);
+}
+
+#[test]
+fn weights_go_round_in_the_same_memory() {
+    let graph = load(TRAIN).unwrap();
+    let (_, _, weights) = step(&*graph, weights());
+    let before = weights[0].1.bytes().as_ptr();
+    let (_, _, weights) = step(&*graph, weights);
+    assert_eq!(weights[0].1.bytes().as_ptr(), before);
+}
+
+#[test]
+fn shared_weights_are_left_as_they_are() {
+    let graph = load(TRAIN).unwrap();
+    let weights = weights();
+    let before = weights[0].1.bytes().to_vec();
+    let (first, ..) = step(&*graph, weights.clone());
+    let (again, ..) = step(&*graph, weights.clone());
+    assert_eq!(weights[0].1.bytes(), before);
+    assert_eq!(first, again);
+}
+
+#[test]
+fn integers_of_64_bits_are_taken_in_32_and_refused_where_they_do_not_fit() {
+    let graph = load(TRAIN).unwrap();
+    let with = |y: Tensor| {
+        let mut inputs = batch();
+        inputs[1].1 = y;
+        graph.compute(inputs.into_iter().chain(weights()).collect())
+    };
+    assert!(with(Tensor::from_vec(&[12], vec![1i32; 12]).unwrap()).is_ok());
+    let mut labels = vec![0i64; 12];
+    labels[3] = 1 << 32;
+    let error = with(Tensor::from_vec(&[12], labels).unwrap()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
+    assert_eq!(
+        error.message,
+        "input \"y\": the value 4294967296 at 3 does not fit the 32-bit integers of rten"
+    );
+}
+
+#[test]
+fn a_graph_computes_for_several_workers_at_a_time() {
+    let graph = load(TRAIN).unwrap();
+    let (alone, ..) = step(&*graph, weights());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| step(&*graph, weights()).0)).collect();
+        for worker in workers {
+            assert_eq!(worker.join().unwrap(), alone);
+        }
+    });
+}
+
+#[test]
+fn what_the_engine_cannot_do_is_said() {
+    let error = load(DOUBLE).err().unwrap();
+    assert_eq!(error.code, ErrorCode::UnsupportedOperation);
+    assert_eq!(error.message, "input \"x\" is float64, which the engine rten does not compute with");
+    assert_eq!(load(b"no graph at all").err().unwrap().code, ErrorCode::InvalidEncoding);
+    assert_eq!(load(&TRAIN[..TRAIN.len() / 2]).err().unwrap().code, ErrorCode::InvalidEncoding);
+}
+
+#[test]
+fn inconsistent_batches_are_an_error() {
+    let mut inputs = batch();
+    inputs[1].1 = Tensor::from_vec(&[5], vec![0i64; 5]).unwrap();
+    let error = load(TRAIN).unwrap().compute(inputs.into_iter().chain(weights()).collect()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::RuntimeError);
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_file_is_loaded_or_refused(at in 0..TRAIN.len(), byte in proptest::prelude::any::<u8>()) {
+        let mut damaged = TRAIN.to_vec();
+        damaged[at] = byte;
+        let _ = Rten::new(1).load(damaged.into());
+    }
+}

@@ -1,0 +1,9 @@
+//! End-to-end tests: real processes, real plugins, real data, and what a user would see of them.
+//!
+//! `cargo xtask test` builds what they drive and runs them.
+
+mod failures;
+mod federated;
+mod job;
+mod recovery;
+mod refusals;

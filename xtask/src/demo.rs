@@ -1,0 +1,172 @@
+//! `cargo xtask demo`: the main job from nothing to the trained model, shown as it happens.
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sedge_testbed::{Cli, Platform};
+use serde_json::Value;
+
+use crate::build::{self, Profile};
+use crate::shell;
+
+const EDGES: usize = 10;
+/// Concentration of the Dirichlet distribution that spreads the digits: low, so that nodes differ much.
+const ALPHA: f64 = 0.5;
+const JOB: &str = "examples/digits/job.yaml";
+const PATIENCE: Duration = Duration::from_secs(600);
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+
+/// How to show it.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// End at once when the job is done, also on a terminal
+    #[arg(long)]
+    exit: bool,
+}
+
+/// Show it.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let built = build::everything(Profile::Dev)?;
+    let folder = build::target_directory()?.join("demo");
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove the last demo, {}", folder.display()));
+        }
+        _ => fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?,
+    }
+
+    shell::say(
+        "Starting",
+        format!("sedge up: a manager, a cloud node and {EDGES} edge nodes in one process"),
+    );
+    let platform = Platform::up_in(&built, EDGES, &folder)?;
+    shell::say("Uploading", "plugins sgd-trainer, evaluator and fedavg, and the model digits-mlp (64-64-10)");
+    platform.push_plugins(&["sgd-trainer", "evaluator", "fedavg"])?;
+    platform.push_digits_model()?;
+    let partition = sedge_testbed::digits::partition(EDGES, ALPHA, 1)?;
+    let sizes: Vec<usize> = partition.shares.iter().map(Vec::len).collect();
+    shell::say(
+        "Spreading",
+        format!(
+            "1,797 handwritten digits by Dirichlet({ALPHA}): {} to {} on each edge node, {} held out",
+            sizes.iter().min().unwrap_or(&0),
+            sizes.iter().max().unwrap_or(&0),
+            partition.test.len()
+        ),
+    );
+    platform.place_digits(&partition)?;
+    shell::say("Applying", JOB);
+    platform.cli.run(&["apply", "-f", &shell::root().join(JOB).display().to_string()])?;
+
+    anstream::println!();
+    let job = watch(&platform.cli).map_err(|error| platform.with_logs(error))?;
+    summary(&job, &built.sedge, &folder.join("data/kubeconfig"))?;
+    if !arguments.exit && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        anstream::println!("\n{DIM}The platform is still running. Enter ends it.{DIM:#}");
+        std::io::stdin().read_line(&mut String::new())?;
+    }
+    Ok(())
+}
+
+/// A line for each round as it closes, until the job has ended.
+fn watch(cli: &Cli) -> Result<Value> {
+    let end = Instant::now() + PATIENCE;
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(ProgressStyle::with_template("{bar:40.green/dim} {msg}").context("the template is right")?);
+    anstream::println!(
+        "{BOLD}{:>5}  {:>8}  {:<24}  {:>6}  {:>7}  {:>7}{BOLD:#}",
+        "ROUND",
+        "ACCURACY",
+        "",
+        "LOSS",
+        "UPDATES",
+        "TIME"
+    );
+    let mut shown = 0;
+    loop {
+        let job = cli.get("federatedlearningjobs digits")?;
+        let total = job["spec"]["aggregation"]["rounds"].as_u64().unwrap_or(0);
+        bar.set_length(total);
+        for round in job["status"]["history"].as_array().into_iter().flatten() {
+            let number = round["round"].as_u64().unwrap_or(0);
+            if number > shown {
+                shown = number;
+                bar.suspend(|| anstream::println!("{}", line(round)));
+                bar.set_position(number);
+            }
+        }
+        match job["status"]["phase"].as_str() {
+            Some("Succeeded") => {
+                bar.finish_and_clear();
+                return Ok(job);
+            }
+            Some("Failed") => {
+                bar.finish_and_clear();
+                bail!("the job failed: {}", job["status"]["reason"]);
+            }
+            phase => bar.set_message(format!("{} of {total} rounds, {}", shown, phase.unwrap_or("Pending"))),
+        }
+        if Instant::now() > end {
+            bail!("the job is not done after {PATIENCE:?}: {}", job["status"]);
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+/// One round, as a line of the table.
+fn line(round: &Value) -> String {
+    let accuracy = metric(round, "accuracy").unwrap_or(0.0);
+    let bar = "█".repeat((accuracy * 24.0).round() as usize);
+    let loss = metric(round, "loss").map_or_else(|| "-".to_owned(), |loss| format!("{loss:.3}"));
+    format!(
+        "{:>5}  {:>8.3}  {GOOD}{bar:<24}{GOOD:#}  {loss:>6}  {:>7}  {DIM}{:>4} ms{DIM:#}",
+        round["round"].as_u64().unwrap_or(0),
+        accuracy,
+        round["updates"].as_u64().unwrap_or(0),
+        round["durationMillis"].as_u64().unwrap_or(0),
+    )
+}
+
+/// What came out, and how to look further.
+fn summary(job: &Value, sedge: &Path, kubeconfig: &Path) -> Result<()> {
+    let rounds = job["status"]["history"].as_array().context("the job has a history")?;
+    let last = rounds.last().context("the job has rounds")?;
+    let mut times: Vec<u64> = rounds.iter().filter_map(|round| round["durationMillis"].as_u64()).collect();
+    times.sort_unstable();
+    let result = &job["status"]["result"];
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let reference = text(&result["reference"]);
+    anstream::println!();
+    for (name, value) in [
+        ("Accuracy", format!("{:.3} on digits that no trainer saw", metric(last, "accuracy").unwrap_or(0.0))),
+        ("Round", format!("{} ms (median of {})", times.get(times.len() / 2).unwrap_or(&0), times.len())),
+        ("Model", reference.clone()),
+        ("Digest", text(&result["digest"])),
+    ] {
+        anstream::println!("  {BOLD}{name:<9}{BOLD:#} {value}");
+    }
+    anstream::println!("\n{BOLD}Look further{BOLD:#}\n");
+    anstream::println!("  export SEDGE_KUBECONFIG={}", kubeconfig.display());
+    anstream::println!("  alias sedge={}", sedge.display());
+    for (command, what) in [
+        ("sedge describe flj digits".to_owned(), "the job, its workers and rounds"),
+        ("sedge get workers -o wide".to_owned(), "who ran where"),
+        ("sedge logs job/digits".to_owned(), "what they said"),
+        (format!("sedge model inspect {reference}"), "what was learned"),
+    ] {
+        anstream::println!("  {command:<42} {DIM}{what}{DIM:#}");
+    }
+    Ok(())
+}
+
+fn metric(round: &Value, name: &str) -> Option<f64> {
+    round["metrics"].as_array()?.iter().find(|metric| metric["name"] == *name)?["value"].as_f64()
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask test`: all that is checked before a change lands. CI runs this and nothing else.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::build::{self, Profile, cargo};
+use crate::{plugins, shell};
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Leave the end-to-end tests out
+    #[arg(long)]
+    no_e2e: bool,
+    /// Run the tests whose name contains this, and nothing else
+    filter: Option<String>,
+}
+
+/// Check everything, the quick things first; the first that fails ends it.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let start = Instant::now();
+    if arguments.filter.is_none() {
+        shell::say("Checking", "format");
+        shell::run(cargo().args(["fmt", "--all", "--check"]))?;
+        shell::run(plugins::cargo().args(["fmt", "--all", "--check"]))?;
+    }
+    let built = build::everything(Profile::Dev)?;
+    if arguments.filter.is_none() {
+        shell::say("Checking", "lints");
+        shell::run(cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
+        shell::run(plugins::cargo().args([
+            "clippy",
+            "--workspace",
+            "--locked",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
+        shell::say("Testing", "plugins");
+        shell::run(plugins::cargo().args([
+            "test",
+            "--workspace",
+            "--locked",
+            "--quiet",
+            "--target",
+            &host()?,
+        ]))?;
+    }
+    shell::say("Testing", if arguments.no_e2e { "units" } else { "units, then end to end" });
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--locked"]);
+    if arguments.no_e2e {
+        tests.args(["--lib", "--bins"]);
+    }
+    tests.args(&arguments.filter);
+    tests.env("SEDGE_BIN", &built.sedge).env("SEDGE_PLUGINS", &built.plugins);
+    shell::run(&mut tests)?;
+    shell::say("Passed", format!("in {} s", start.elapsed().as_secs()));
+    Ok(())
+}
+
+/// The triple of this machine, where the plugins' own logic is tested.
+fn host() -> Result<String> {
+    let text = shell::capture(std::process::Command::new("rustc").arg("-vV"))?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| anyhow::anyhow!("rustc -vV names no host"))
+}
