@@ -16,4 +16,5 @@ pub mod nn;
 mod node;
 pub mod runtime;
 pub mod worker;
+
 pub use node::{Node, NodeConfig, NodeError, Role};

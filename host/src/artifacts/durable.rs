@@ -22,7 +22,8 @@ pub(crate) fn replace<P: AsRef<[u8]>>(dir: &Dir, name: &str, parts: &[P]) -> io:
 
 /// Make what happened to the names in `dir` durable.
 pub(crate) fn sync(dir: &Dir) -> io::Result<()> {
-    dir.try_clone()?.into_std_file().sync_all()
+    // A `Dir` is opened as a path alone, which cannot be synced.
+    dir.open(".")?.sync_all()
 }
 
 /// Read a file of at most `limit` bytes; `None` where there is none.

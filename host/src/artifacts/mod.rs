@@ -175,11 +175,10 @@ impl Artifacts {
         self.registry.push_blob(repository, &digest, None, Upload::File { file, length }).await?;
         layers.push(Descriptor::new(artifact::MODEL_WEIGHTS, digest, length).titled("weights"));
 
-        let elements = |shape: &[usize]| shape.iter().map(|n| *n as u64).product::<u64>();
         config.weights = Some(WeightsSummary {
             digest,
             tensors: weights.weights.tensors().len() as u64,
-            parameters: weights.weights.tensors().iter().map(|(_, tensor)| elements(tensor.shape())).sum(),
+            parameters: weights.weights.parameters(),
         });
         let json = |error: serde_json::Error| ArtifactError::malformed(repository, error.to_string());
         let config = Bytes::from(serde_json::to_vec(&config).map_err(json)?);

@@ -106,8 +106,9 @@ impl Incoming {
         if announced < least || announced > most {
             return Err(error);
         }
-        let announced = usize::try_from(announced).map_err(|_| error)?;
-        Ok(Self { buffer: Buffer::zeroed(announced), filled: 0, announced, hasher: blake3::Hasher::new() })
+        let announced = usize::try_from(announced).map_err(|_| error.clone())?;
+        let buffer = Buffer::try_zeroed(announced).map_err(|_| error)?;
+        Ok(Self { buffer, filled: 0, announced, hasher: blake3::Hasher::new() })
     }
 
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), PayloadError> {

@@ -237,6 +237,11 @@ impl Seats {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn free_permits(&self) -> usize {
+        self.permits.available_permits()
+    }
+
     /// Tell all that the job is over, and wait a little for the words to leave.
     pub(super) async fn dismiss(&mut self, rounds: u32) {
         self.finished = Some(rounds);

@@ -15,6 +15,8 @@ mod reporter;
 mod run;
 mod shelf;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use board::Board;
 pub use log::{LogError, WorkerLog};
