@@ -175,7 +175,8 @@ pub struct FederatedLearningJobStatus {
     /// Why it is there, one CamelCase word: what it waits for, or what ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// `Accepted` (all it names is there), `Running`, `Complete`, `Failed`.
+    /// `Accepted` (all it names is there), `Running`, `Complete`, `Failed`; `SpecChanged` where the spec was
+    /// changed after the job began, which the job does not follow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// Rounds closed.
@@ -201,8 +202,9 @@ pub struct FederatedLearningJobStatus {
     pub finished_at: Option<Time>,
 }
 
-/// What a job's names meant when it began.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What a job's names and selectors meant when it began. Written before the first Worker is declared, and
+/// not changed after: workers follow from this alone, whatever happens to what it was taken from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PinnedInputs {
     /// The model it began with.
@@ -214,6 +216,25 @@ pub struct PinnedInputs {
     /// The evaluator's plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<PinnedArtifact>,
+    /// The EdgeNode that aggregates.
+    pub aggregator: String,
+    /// Where it trains, sorted by dataset; one trainer each.
+    pub trainers: Vec<PinnedDataset>,
+    /// Where it evaluates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluator: Option<PinnedDataset>,
+    /// The spec as it was.
+    #[schemars(schema_with = "any_object")]
+    pub spec: FederatedLearningJobSpec,
+}
+
+/// A Dataset and the EdgeNode that held it when the job began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PinnedDataset {
+    /// The Dataset.
+    pub dataset: String,
+    /// Its EdgeNode.
+    pub node: String,
 }
 
 /// Where a job is in its life.

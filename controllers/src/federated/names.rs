@@ -1,0 +1,91 @@
+//! Names of what a job makes: its Workers and its result. Called by `workers` and `decide`.
+
+use sedge_api::resources::Role;
+use sedge_api::{ArtifactRef, Digest, is_dns_label, is_resource_name};
+
+/// Words that part the job's name from the rest of a Worker's.
+const ROLE_WORDS: [Role; 3] = [Role::Aggregator, Role::Trainer, Role::Evaluator];
+
+/// The name of a job's Worker: `JOB-aggregator`, `JOB-evaluator`, `JOB-trainer-DATASET`.
+///
+/// No two (job, role, dataset) of a namespace share a name: read from the left, the first role word ends
+/// the job's name, as a job whose own name has one between dashes gets the hashed form, and so does
+/// what would be too long for a resource.
+pub(super) fn worker_name(job: &str, role: Role, dataset: Option<&str>) -> String {
+    let plain = match dataset {
+        Some(dataset) => format!("{job}-{role}-{dataset}"),
+        None => format!("{job}-{role}"),
+    };
+    let ambiguous = job.split('-').any(|part| ROLE_WORDS.iter().any(|role| role.word() == part));
+    if !ambiguous && is_resource_name(&plain) {
+        return plain;
+    }
+    // A name cannot contain the separator `/`, so different triples hash different texts.
+    let digest = Digest::of(format!("{job}/{role}/{}", dataset.unwrap_or_default()).as_bytes()).hex();
+    format!("{}{}-{role}", beginning(job), &digest[..24])
+}
+
+/// What the result of a job is called: `JOB:UIDSHORT`.
+pub(super) fn result_reference(job: &str, uid: &str) -> ArtifactRef {
+    let label = job.replace('.', "-");
+    let name = if is_dns_label(&label) { label } else { format!("{}result", beginning(job)) };
+    let short: String = uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    // Both parts are valid by construction, but for an empty or foreign uid, which has no digits to give.
+    let tag = if short.is_empty() { "latest" } else { short.as_str() };
+    format!("{name}:{tag}").parse().unwrap_or_else(|_| {
+        let digest = Digest::of(format!("{job}/{uid}").as_bytes()).short();
+        format!("result:{digest}").parse().expect("twelve hexadecimal digits are a tag")
+    })
+}
+
+/// A readable beginning of `name`, ending in a dash, that any DNS label may begin with; may be empty.
+fn beginning(name: &str) -> String {
+    let kept: String =
+        name.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-').take(20).collect();
+    let kept = kept.trim_matches('-');
+    if kept.is_empty() { String::new() } else { format!("{kept}-") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_say_job_role_and_dataset() {
+        assert_eq!(worker_name("digits", Role::Aggregator, None), "digits-aggregator");
+        assert_eq!(worker_name("digits", Role::Trainer, Some("edge-3")), "digits-trainer-edge-3");
+        assert_eq!(result_reference("digits", "0f3c9a1b-22").to_string(), "digits:0f3c9a1b");
+    }
+
+    #[test]
+    fn a_job_named_like_a_worker_shares_no_name_with_another() {
+        let one = worker_name("a", Role::Trainer, Some("b-trainer-c"));
+        let other = worker_name("a-trainer-b", Role::Trainer, Some("c"));
+        assert_ne!(one, other);
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_valid_and_never_shared(
+            jobs in prop::collection::vec("[a-z0-9]((trainer|aggregator|-trainer-|[a-z.-]){0,12}[a-z0-9])?", 1..8),
+            datasets in prop::collection::vec("[a-z0-9]((-trainer-|[a-z.-]){0,80}[a-z0-9])?", 1..8),
+        ) {
+            let mut seen = HashMap::new();
+            for job in jobs.iter().filter(|name| is_resource_name(name)) {
+                prop_assert!(is_resource_name(&result_reference(job, "0f3c9a1b").resource_name()));
+                let trainers = datasets.iter().filter(|d| is_resource_name(d)).map(|d| (Role::Trainer, Some(d.as_str())));
+                for (role, dataset) in trainers.chain([(Role::Aggregator, None), (Role::Evaluator, None)]) {
+                    let name = worker_name(job, role, dataset);
+                    prop_assert!(is_resource_name(&name), "{name}");
+                    let triple = (job.clone(), role, dataset.map(str::to_owned));
+                    let first = seen.entry(name).or_insert_with(|| triple.clone());
+                    prop_assert_eq!(first, &triple);
+                }
+            }
+        }
+    }
+}

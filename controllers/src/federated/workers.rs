@@ -1,0 +1,126 @@
+//! The Workers of a job that has begun. They follow from what is pinned alone, so that a Worker declared
+//! again is the same as before. Called by `decide`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::core::ObjectMeta;
+use sedge_api::resources::{
+    AggregationTask, DatasetGrant, JobReference, PinnedDataset, PinnedInputs, Role, Worker, WorkerSpec,
+};
+
+use super::names::{result_reference, worker_name};
+
+/// The label of a Worker with its job's name, where that fits a label.
+pub const JOB_LABEL: &str = "sedge.dev/job";
+/// The label of a Worker with its job's uid.
+pub const JOB_UID_LABEL: &str = "sedge.dev/job-uid";
+/// The label of a Worker with its role.
+const ROLE_LABEL: &str = "sedge.dev/role";
+
+/// Who the Workers are for.
+pub(super) struct Job {
+    pub name: String,
+    pub namespace: String,
+    pub uid: String,
+    pub owner: OwnerReference,
+}
+
+/// All Workers that the job wants, the aggregator first.
+pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
+    let spec = &pinned.spec;
+    let leader = worker_name(&job.name, Role::Aggregator, None);
+    let trainers = pinned.trainers.iter().map(|place| {
+        let name = trainer_name(job, place);
+        job.worker(
+            name,
+            WorkerSpec {
+                node: place.node.clone(),
+                role: Role::Trainer,
+                job: job.reference(),
+                plugin: pinned.training.clone(),
+                model: Some(pinned.model.clone()),
+                parameters: spec.training.parameters.clone(),
+                datasets: vec![DatasetGrant { name: "train".to_owned(), dataset: place.dataset.clone() }],
+                resources: spec.training.resources,
+                aggregation: None,
+                joins: Some(leader.clone()),
+            },
+        )
+    });
+    let evaluator = match (&spec.evaluation, &pinned.evaluation, &pinned.evaluator) {
+        (Some(evaluation), Some(plugin), Some(place)) => Some(job.worker(
+            worker_name(&job.name, Role::Evaluator, None),
+            WorkerSpec {
+                node: place.node.clone(),
+                role: Role::Evaluator,
+                job: job.reference(),
+                plugin: plugin.clone(),
+                model: Some(pinned.model.clone()),
+                parameters: evaluation.parameters.clone(),
+                datasets: vec![DatasetGrant { name: "test".to_owned(), dataset: place.dataset.clone() }],
+                resources: evaluation.resources,
+                aggregation: None,
+                joins: Some(leader.clone()),
+            },
+        )),
+        _ => None,
+    };
+    let members: Vec<Worker> = trainers.chain(evaluator).collect();
+    let named = |role: Role| -> Vec<String> {
+        members.iter().filter(|w| w.spec.role == role).filter_map(|w| w.metadata.name.clone()).collect()
+    };
+    let aggregator = job.worker(
+        leader.clone(),
+        WorkerSpec {
+            node: pinned.aggregator.clone(),
+            role: Role::Aggregator,
+            job: job.reference(),
+            plugin: pinned.aggregation.clone(),
+            model: Some(pinned.model.clone()),
+            parameters: spec.aggregation.parameters.clone(),
+            datasets: Vec::new(),
+            resources: spec.aggregation.resources,
+            aggregation: Some(AggregationTask {
+                rounds: spec.aggregation.rounds,
+                minimum: spec.aggregation.participants.minimum,
+                fraction: spec.aggregation.participants.fraction,
+                deadline: spec.aggregation.round_deadline,
+                trainers: named(Role::Trainer),
+                evaluators: named(Role::Evaluator),
+                stop: spec.stop.clone(),
+                result: result_reference(&job.name, &job.uid),
+            }),
+            joins: None,
+        },
+    );
+    std::iter::once(aggregator).chain(members).collect()
+}
+
+fn trainer_name(job: &Job, place: &PinnedDataset) -> String {
+    worker_name(&job.name, Role::Trainer, Some(&place.dataset))
+}
+
+impl Job {
+    fn reference(&self) -> JobReference {
+        JobReference { kind: self.owner.kind.clone(), name: self.name.clone(), uid: self.uid.clone() }
+    }
+
+    fn worker(&self, name: String, spec: WorkerSpec) -> Worker {
+        let mut labels = BTreeMap::from([
+            (JOB_UID_LABEL.to_owned(), self.uid.clone()),
+            (ROLE_LABEL.to_owned(), spec.role.word().to_owned()),
+        ]);
+        if self.name.len() <= 63 {
+            labels.insert(JOB_LABEL.to_owned(), self.name.clone());
+        }
+        let metadata = ObjectMeta {
+            name: Some(name),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(labels),
+            owner_references: Some(vec![self.owner.clone()]),
+            ..ObjectMeta::default()
+        };
+        Worker { metadata, spec, status: None }
+    }
+}

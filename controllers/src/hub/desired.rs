@@ -1,0 +1,215 @@
+//! What the manager wants of each node: a function of Workers, Datasets and EdgeNodes. Called by `view`
+//! whenever one of them has changed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use kube::ResourceExt as _;
+use sedge_api::artifact::{model_repository, plugin_repository};
+use sedge_api::node;
+use sedge_api::resources::{
+    AggregationTask, Dataset, DatasetFormat, EdgeNode, Operator, PinnedArtifact, Role, Worker, WorkerSpec,
+};
+
+use super::FederationSecret;
+
+/// The Workers to run and the Datasets to hold, by node, each sorted by namespace and name, so that equal
+/// wants are equal messages. A Worker that has ended is wanted no more.
+pub(super) fn desired<'a>(
+    workers: impl Iterator<Item = &'a Worker> + Clone,
+    datasets: impl Iterator<Item = &'a Dataset>,
+    nodes: impl Iterator<Item = &'a EdgeNode>,
+    secret: &FederationSecret,
+) -> HashMap<String, node::Desired> {
+    let endpoints: BTreeMap<String, String> = nodes
+        .filter_map(|node| Some((node.name_any(), node.status.as_ref()?.federation_endpoint.clone()?)))
+        .collect();
+    let leaders: BTreeMap<(Option<String>, String), &str> = workers
+        .clone()
+        .filter(|worker| worker.spec.role == Role::Aggregator)
+        .map(|worker| ((worker.namespace(), worker.name_any()), worker.spec.node.as_str()))
+        .collect();
+    let endpoint = |worker: &Worker, leader: &str| {
+        let node = leaders.get(&(worker.namespace(), leader.to_owned()));
+        node.and_then(|node| endpoints.get(*node)).cloned().unwrap_or_default()
+    };
+
+    let mut wanted: HashMap<String, node::Desired> = HashMap::new();
+    for worker in workers {
+        let ended = worker.status.as_ref().is_some_and(|status| status.phase.is_final());
+        if ended || worker.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let task = match (&worker.spec.aggregation, &worker.spec.joins) {
+            (Some(task), _) => Some(node::worker::Task::Aggregation(aggregation(&worker.spec, task, secret))),
+            (None, Some(leader)) => Some(node::worker::Task::Participation(node::Participation {
+                endpoint: endpoint(worker, leader),
+                token: secret.token(&worker.spec.job.uid),
+            })),
+            (None, None) => None,
+        };
+        wanted.entry(worker.spec.node.clone()).or_default().workers.push(message(worker, task));
+    }
+    for dataset in datasets.filter(|dataset| dataset.metadata.deletion_timestamp.is_none()) {
+        wanted.entry(dataset.spec.node.clone()).or_default().datasets.push(held(dataset));
+    }
+    for desired in wanted.values_mut() {
+        desired.workers.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        desired.datasets.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    }
+    wanted
+}
+
+fn message(worker: &Worker, task: Option<node::worker::Task>) -> node::Worker {
+    let spec = &worker.spec;
+    let namespace = worker.namespace().unwrap_or_default();
+    let role = match spec.role {
+        Role::Trainer => node::WorkerRole::Trainer,
+        Role::Evaluator => node::WorkerRole::Evaluator,
+        Role::Inferencer => node::WorkerRole::Inferencer,
+        Role::Miner => node::WorkerRole::Miner,
+        Role::Aggregator => node::WorkerRole::Aggregator,
+    };
+    node::Worker {
+        uid: worker.uid().unwrap_or_default(),
+        name: worker.name_any(),
+        job_uid: spec.job.uid.clone(),
+        job_name: spec.job.name.clone(),
+        role: role.into(),
+        plugin: Some(artifact(plugin_repository(spec.plugin.reference.name()), &spec.plugin)),
+        model: spec.model.as_ref().map(|model| artifact(model_repository(model.reference.name()), model)),
+        parameters: serde_json::Value::Object(spec.parameters.clone()).to_string(),
+        datasets: spec
+            .datasets
+            .iter()
+            .map(|grant| node::DatasetGrant {
+                name: grant.name.clone(),
+                dataset: format!("{namespace}/{}", grant.dataset),
+            })
+            .collect(),
+        limits: Some(node::Limits {
+            memory_bytes: spec.resources.memory.bytes(),
+            call_millis: spec.resources.timeout.millis(),
+        }),
+        task,
+        namespace,
+    }
+}
+
+fn artifact(repository: String, pinned: &PinnedArtifact) -> node::Artifact {
+    node::Artifact { repository, digest: pinned.digest.to_string() }
+}
+
+fn aggregation(spec: &WorkerSpec, task: &AggregationTask, secret: &FederationSecret) -> node::Aggregation {
+    node::Aggregation {
+        rounds: task.rounds,
+        minimum: task.minimum,
+        fraction: task.fraction,
+        deadline_millis: task.deadline.millis(),
+        trainers: task.trainers.clone(),
+        evaluators: task.evaluators.clone(),
+        token: secret.token(&spec.job.uid),
+        stop: task.stop.as_ref().map(|stop| node::Stop {
+            metric: stop.metric.clone(),
+            comparison: match stop.operator {
+                Operator::AtLeast => node::Comparison::AtLeast,
+                Operator::AtMost => node::Comparison::AtMost,
+            }
+            .into(),
+            threshold: stop.threshold,
+        }),
+        result_repository: model_repository(task.result.name()),
+        result_tag: task.result.tag().to_owned(),
+    }
+}
+
+fn held(dataset: &Dataset) -> node::Dataset {
+    let spec = &dataset.spec;
+    node::Dataset {
+        namespace: dataset.namespace().unwrap_or_default(),
+        name: dataset.name_any(),
+        path: spec.path.clone(),
+        format: match spec.format {
+            DatasetFormat::Csv => node::Format::Csv,
+            DatasetFormat::Npy => node::Format::Npy,
+            DatasetFormat::Npz => node::Format::Npz,
+        }
+        .into(),
+        label: spec.label.clone().unwrap_or_default(),
+        test_share: spec.split.test,
+        split_seed: spec.split.seed,
+        generation: dataset.metadata.generation.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn worker(name: &str, node: &str, role: &str, more: Value) -> Worker {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let mut spec = json!({
+            "node": node, "role": role,
+            "job": {"kind": "FederatedLearningJob", "name": "digits", "uid": "job-1"},
+            "plugin": {"reference": "sgd:1", "digest": digest},
+        });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(json!({
+            "apiVersion": "sedge.dev/v1alpha1", "kind": "Worker",
+            "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}")},
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn node(name: &str, endpoint: &str) -> EdgeNode {
+        serde_json::from_value(json!({
+            "apiVersion": "sedge.dev/v1alpha1", "kind": "EdgeNode", "metadata": {"name": name},
+            "spec": {"role": "cloud"}, "status": {"federationEndpoint": endpoint},
+        }))
+        .unwrap()
+    }
+
+    fn trainer_and_leader() -> Vec<Worker> {
+        let task = json!({"aggregation": {
+            "rounds": 2, "minimum": 1, "fraction": 1.0, "deadline": "60s",
+            "trainers": ["t"], "result": "digits:1",
+        }});
+        vec![worker("t", "edge", "trainer", json!({"joins": "a"})), worker("a", "cloud", "aggregator", task)]
+    }
+
+    #[test]
+    fn a_trainer_is_told_where_its_aggregator_listens() {
+        let (workers, nodes) = (trainer_and_leader(), [node("cloud", "http://10.0.0.1:7000")]);
+        let secret = FederationSecret::new([1; 32]);
+        let wanted = desired(workers.iter(), [].iter(), nodes.iter(), &secret);
+        let Some(node::worker::Task::Participation(task)) = &wanted["edge"].workers[0].task else {
+            panic!("{wanted:?}")
+        };
+        assert_eq!(task.endpoint, "http://10.0.0.1:7000");
+        let Some(node::worker::Task::Aggregation(leader)) = &wanted["cloud"].workers[0].task else {
+            panic!("{wanted:?}")
+        };
+        assert_eq!(leader.token, task.token);
+        assert_eq!((leader.result_repository.as_str(), leader.result_tag.as_str()), ("models/digits", "1"));
+    }
+
+    #[test]
+    fn the_endpoint_is_empty_while_it_is_not_known() {
+        let workers = trainer_and_leader();
+        let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        let Some(node::worker::Task::Participation(task)) = &wanted["edge"].workers[0].task else {
+            panic!("{wanted:?}")
+        };
+        assert_eq!(task.endpoint, "");
+    }
+
+    #[test]
+    fn a_worker_that_has_ended_is_wanted_no_more() {
+        let mut workers = trainer_and_leader();
+        workers[0].status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
+        let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        assert!(!wanted.contains_key("edge"), "{wanted:?}");
+    }
+}

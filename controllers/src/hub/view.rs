@@ -1,0 +1,123 @@
+//! The hub's view of the resources: a cache of each kind kept by a watch, and from them what is wanted of
+//! each node that has a session. Read by `session` and `reports`.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use kube::api::Api;
+use kube::runtime::reflector::{self, Store, store::Writer};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, Resource};
+use parking_lot::Mutex;
+use sedge_api::resources::{Dataset, EdgeNode, Worker};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::Inner;
+use super::desired::desired;
+
+/// Caches of the kinds that sessions are about.
+pub(super) struct View {
+    pub workers: Store<Worker>,
+    pub datasets: Store<Dataset>,
+    pub nodes: Store<EdgeNode>,
+    /// Moves after a cache has taken up a change.
+    changed: watch::Sender<()>,
+    writers: Mutex<Option<Writers>>,
+}
+
+struct Writers {
+    workers: Writer<Worker>,
+    datasets: Writer<Dataset>,
+    nodes: Writer<EdgeNode>,
+}
+
+impl View {
+    pub fn new() -> Self {
+        let (workers, workers_writer) = reflector::store();
+        let (datasets, datasets_writer) = reflector::store();
+        let (nodes, nodes_writer) = reflector::store();
+        let writers = Writers { workers: workers_writer, datasets: datasets_writer, nodes: nodes_writer };
+        Self { workers, datasets, nodes, changed: watch::Sender::new(()), writers: Mutex::new(Some(writers)) }
+    }
+
+    /// Wait for the first complete lists. Until then nothing may be said to a node, as what is not yet
+    /// listed would be held for not wanted. False: the watches have ended.
+    pub async fn ready(&self) -> bool {
+        self.workers.wait_until_ready().await.is_ok()
+            && self.datasets.wait_until_ready().await.is_ok()
+            && self.nodes.wait_until_ready().await.is_ok()
+    }
+
+    /// Have every session's wants worked out again.
+    pub fn touch(&self) {
+        self.changed.send_replace(());
+    }
+}
+
+/// Keep the caches until shutdown.
+pub(super) fn watch(hub: &Arc<Inner>) {
+    if let Some(writers) = hub.view.writers.lock().take() {
+        hub.tasks.spawn(keep(hub.clone(), writers.workers));
+        hub.tasks.spawn(keep(hub.clone(), writers.datasets));
+        hub.tasks.spawn(keep(hub.clone(), writers.nodes));
+    }
+}
+
+async fn keep<K>(hub: Arc<Inner>, writer: Writer<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let kind = K::kind(&());
+    let api: Api<K> = Api::all(Client::clone(&hub.client));
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let mut events = reflector::reflector(writer, events).take_until(hub.shutdown.cancelled()).boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(_) => hub.view.touch(),
+            Err(error) => debug!(%kind, %error, "the watch was interrupted and is resumed"),
+        }
+    }
+}
+
+/// Work out what is wanted of each node with a session, whenever something has changed, until shutdown.
+/// Changes that come faster than this is done are taken together.
+pub(super) async fn plan(hub: Arc<Inner>) {
+    let mut changed = hub.view.changed.subscribe();
+    let ready = tokio::select! {
+        ready = hub.view.ready() => ready,
+        () = hub.shutdown.cancelled() => false,
+    };
+    if !ready {
+        return;
+    }
+    loop {
+        changed.borrow_and_update();
+        let (workers, datasets, nodes) =
+            (hub.view.workers.state(), hub.view.datasets.state(), hub.view.nodes.state());
+        let mut wanted = desired(
+            workers.iter().map(Arc::as_ref),
+            datasets.iter().map(Arc::as_ref),
+            nodes.iter().map(Arc::as_ref),
+            &hub.config.secret,
+        );
+        for (node, session) in hub.sessions.lock().iter() {
+            let wanted = wanted.remove(node).unwrap_or_default();
+            session.desired.send_if_modified(|known| {
+                let news = known.as_ref() != Some(&wanted);
+                if news {
+                    *known = Some(wanted);
+                }
+                news
+            });
+        }
+        tokio::select! {
+            moved = changed.changed() => if moved.is_err() { return },
+            () = hub.shutdown.cancelled() => return,
+        }
+    }
+}

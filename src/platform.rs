@@ -1,0 +1,120 @@
+//! Starting the parts that run: the manager and nodes. `up`, `manager` and `node` call this; what a part is
+//! configured with is its own affair, what people may choose is in the options here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sedge_api::resources::NodeRole;
+use sedge_controllers::manager::{Manager, ManagerConfig};
+use sedge_host::nn::Graphs;
+use sedge_host::runtime::Runtime;
+use sedge_host::{Node, NodeConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::server::DATA;
+
+/// Where the manager listens and keeps its data.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ManagerOptions {
+    /// Folder for all data
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// Address of the Kubernetes API and the registry
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
+    pub listen: SocketAddr,
+    /// Address that nodes dial
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7401")]
+    pub node_listen: SocketAddr,
+}
+
+/// What a node is, whoever starts it.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub role: NodeRole,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its data directory; made if it is not there.
+    pub data: PathBuf,
+    /// The only folder that its Datasets' files are looked for in; made if it is not there.
+    pub datasets: PathBuf,
+    /// The manager's address for nodes, `http://host:port`.
+    pub manager: String,
+    /// What lets it join.
+    pub join_token: String,
+    /// Where it awaits other nodes of a federation.
+    pub federation_listen: SocketAddr,
+    /// What other nodes dial to reach it, if not the address it listens on.
+    pub federation_advertise: Option<String>,
+    /// Threads of one tensor computation.
+    pub threads: usize,
+}
+
+/// Start the manager; `advertise` is its address for nodes as they reach it.
+pub async fn manager(
+    options: &ManagerOptions,
+    advertise: Option<String>,
+    stop: CancellationToken,
+) -> anyhow::Result<Manager> {
+    let config = ManagerConfig {
+        listen: options.listen,
+        node_listen: options.node_listen,
+        advertise,
+        ..ManagerConfig::new(&options.data)
+    };
+    Manager::start(config, stop).await.context("the manager did not start")
+}
+
+/// What nodes of one process share: the WebAssembly engine, its compiled code and the tensor graphs.
+pub fn runtime(cache: &Path, threads: usize) -> anyhow::Result<Runtime> {
+    Ok(Runtime::new(cache, Arc::new(Graphs::new(threads)))?)
+}
+
+/// Start a node; `runtime` is the one that it shares with others of this process.
+pub async fn node(
+    settings: NodeSettings,
+    runtime: Option<Runtime>,
+    stop: CancellationToken,
+) -> anyhow::Result<Node> {
+    let name = settings.name.clone();
+    let config = NodeConfig {
+        name: settings.name,
+        role: match settings.role {
+            NodeRole::Edge => sedge_host::Role::Edge,
+            NodeRole::Cloud => sedge_host::Role::Cloud,
+        },
+        labels: settings.labels,
+        data: settings.data,
+        datasets: settings.datasets,
+        manager: settings.manager,
+        join_token: settings.join_token,
+        federation_listen: settings.federation_listen,
+        federation_advertise: settings.federation_advertise,
+        threads: settings.threads,
+        runtime,
+    };
+    Node::start(config, stop).await.with_context(|| format!("node {name} did not start"))
+}
+
+/// Until `stop` is cancelled or a part cannot go on; then all others are told to end, and awaited.
+pub async fn until_ended(stop: CancellationToken, nodes: Vec<Node>, manager: Manager) -> anyhow::Result<()> {
+    let ends_all = |outcome: anyhow::Result<()>| {
+        // A part that ends by itself leaves the others nothing to do.
+        stop.cancel();
+        outcome
+    };
+    let manager = async { ends_all(manager.wait().await.context("the manager ended")) };
+    let nodes = nodes.into_iter().map(|node| async { ends_all(node.wait().await.context("a node ended")) });
+    let (manager, nodes) = tokio::join!(manager, futures::future::join_all(nodes));
+    nodes.into_iter().fold(manager, |first, next| first.and(next))
+}
+
+/// The number of processors.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,337 @@
+//! `sedge describe`: one resource in sections that a person reads from top to bottom.
+
+mod job;
+mod page;
+mod resources;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
+use sedge_api::resources::{Dataset, EdgeNode, FederatedLearningJob, Model, Plugin, Worker};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use self::page::Page;
+pub use self::resources::{bytes, shape};
+use super::logs;
+use crate::failure::Failure;
+use crate::kinds::Kind;
+use crate::objects::{self, Request};
+use crate::screen;
+use crate::server::{Access, Server};
+
+/// Show all there is to know of resources.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// `KIND NAME…` or `KIND/NAME…`
+    #[arg(required = true, value_name = "KIND")]
+    words: Vec<String>,
+}
+
+/// Show all there is to know of resources.
+pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
+    let server = access.server().await?;
+    let mut found = Vec::new();
+    for request in Request::parse(&args.words)? {
+        for name in &request.names {
+            found.push(objects::get(&server, &request.kinds, name).await?);
+        }
+        if request.names.is_empty() {
+            for kind in request.kinds {
+                let documents = objects::list(&server, &kind, false, &ListParams::default()).await?;
+                found.extend(documents.into_iter().map(|document| (kind.clone(), document)));
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(Failure::new("there is nothing of that kind to describe").into());
+    }
+    let mut pages = Vec::new();
+    for (kind, document) in found {
+        let workers = match kind.resource.kind.as_str() {
+            "FederatedLearningJob" => logs::of_job(&server, &document).await?,
+            _ => Vec::new(),
+        };
+        let events = events(&server, &document).await;
+        let surroundings = Surroundings { workers, events, now: Timestamp::now(), width: screen::width() };
+        pages.push(describe(&kind, &document, &surroundings));
+    }
+    screen::print(&pages.join("\n\n"))?;
+    Ok(())
+}
+
+/// What is shown beside the resource itself.
+struct Surroundings {
+    /// Of a job: its workers.
+    workers: Vec<Value>,
+    events: Vec<Value>,
+    now: Timestamp,
+    /// Columns of the terminal; none where there is no terminal.
+    width: Option<usize>,
+}
+
+/// Events about a resource; a server that does not keep them has none.
+async fn events(server: &Server, document: &Value) -> Vec<Value> {
+    let Some(kind) = Kind::of_document("v1", "Event") else { return Vec::new() };
+    let uid = objects::text(document, "/metadata/uid");
+    let params = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+    let mut events = objects::list(server, &kind, true, &params).await.unwrap_or_default();
+    events.retain(|event| objects::text(event, "/involvedObject/uid") == uid);
+    events
+}
+
+fn describe(kind: &Kind, document: &Value, around: &Surroundings) -> String {
+    let mut page = Page::new(around.now, around.width);
+    page.heading(document);
+    let known = match kind.resource.kind.as_str() {
+        "FederatedLearningJob" => {
+            typed(document).map(|job: FederatedLearningJob| job::describe(&mut page, &job, around))
+        }
+        "Worker" => typed(document).map(|worker: Worker| resources::worker(&mut page, &worker)),
+        "EdgeNode" => typed(document).map(|node: EdgeNode| resources::edge_node(&mut page, &node)),
+        "Dataset" => typed(document).map(|dataset: Dataset| resources::dataset(&mut page, &dataset)),
+        "Plugin" => typed(document).map(|plugin: Plugin| resources::plugin(&mut page, &plugin)),
+        "Model" => typed(document).map(|model: Model| resources::model(&mut page, &model)),
+        _ => None,
+    };
+    // Of a kind, or a newer version of one, that this build does not know: the document as it is.
+    if known.is_none() {
+        page.document(document);
+    }
+    page.events(&around.events);
+    page.finish()
+}
+
+fn typed<T: DeserializeOwned>(document: &Value) -> Option<T> {
+    serde_json::from_value(document.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn page(
+        kind: &str,
+        document: Value,
+        workers: Vec<Value>,
+        events: Vec<Value>,
+        width: Option<usize>,
+    ) -> String {
+        let kind = &Kind::named(kind).unwrap()[0];
+        let now = "2026-11-24T12:10:00Z".parse().unwrap();
+        screen::plain(&describe(kind, &document, &Surroundings { workers, events, now, width }))
+    }
+
+    fn round(round: u32, accuracy: f64) -> Value {
+        json!({
+            "round": round, "updates": 9, "refused": 1, "missing": 0, "samples": 1437, "durationMillis": 812,
+            "finishedAt": "2026-11-24T12:06:00Z",
+            "metrics": [{"name": "accuracy", "value": accuracy}, {"name": "loss", "value": 1.0 - accuracy},
+                        {"name": "train.loss", "value": 0.31}],
+        })
+    }
+
+    fn job() -> Value {
+        json!({
+            "apiVersion": "sedge.dev/v1alpha1", "kind": "FederatedLearningJob",
+            "metadata": {"name": "digits", "namespace": "default", "uid": "u1",
+                         "creationTimestamp": "2026-11-24T12:04:48Z"},
+            "spec": {
+                "model": "digits-mlp:1",
+                "aggregation": {"plugin": "fedavg:0.1.0", "rounds": 20, "participants": {"minimum": 5}},
+                "training": {"plugin": "sgd-trainer:0.1.0", "parameters": {"epochs": 5},
+                             "datasets": {"selector": {"matchLabels": {"task": "digits"}}}},
+                "evaluation": {"plugin": "evaluator:0.1.0", "dataset": "held-out"},
+                "stop": {"metric": "accuracy", "operator": ">=", "threshold": 0.99},
+            },
+            "status": {
+                "phase": "Running", "round": 3, "participants": 10, "startedAt": "2026-11-24T12:05:00Z",
+                "history": [round(1, 0.62), round(2, 0.84), round(3, 0.912_34)],
+                "conditions": [{"type": "Accepted", "status": "True", "reason": "AllFound", "message": "",
+                                "lastTransitionTime": "2026-11-24T12:05:00Z"}],
+            },
+        })
+    }
+
+    #[test]
+    fn a_job_tells_what_it_does_and_how_far_it_is() {
+        let worker = json!({
+            "metadata": {"name": "digits-aggregator", "creationTimestamp": "2026-11-24T12:05:00Z"},
+            "spec": {"node": "cloud", "role": "aggregator"},
+            "status": {"phase": "Running", "done": 3, "total": 20},
+        });
+        let event = json!({"type": "Normal", "reason": "WorkersDeclared", "message": "12 workers",
+                           "lastTimestamp": "2026-11-24T12:05:00Z"});
+        insta::assert_snapshot!(page("jobs", job(), vec![worker], vec![event], Some(100)), @"
+        Name          digits
+        Namespace     default
+        Created       5m12s ago (2026-11-24T12:04:48Z)
+        Phase         Running
+        Round         3 of 20
+        Participants  10
+        Running for   5m
+
+        Job
+          Model       digits-mlp:1
+          Training    sgd-trainer:0.1.0
+            with      epochs=5
+            on        task=digits
+            up to     512Mi memory, 10m a round
+          Aggregation fedavg:0.1.0
+            closes at 100 % of those invited, at least 5; after 10m at the latest
+          Evaluation  evaluator:0.1.0
+            on        held-out
+          Stops when  accuracy >= 0.99
+
+        Conditions
+          TYPE       STATUS   SINCE   REASON     MESSAGE
+          Accepted   True     5m      AllFound
+
+        Workers (1)
+          NAME                ROLE         NODE    PHASE     DONE   REASON   MESSAGE
+          digits-aggregator   aggregator   cloud   Running   3/20
+
+        Rounds
+          ROUND   UPDATES   REFUSED   MISSING   SAMPLES   ACCURACY     LOSS   TRAIN.LOSS    TIME
+              1         9         1         0      1437       0.62     0.38         0.31   812ms
+              2         9         1         0      1437       0.84     0.16         0.31   812ms
+              3         9         1         0      1437     0.9123   0.0877         0.31   812ms
+
+          accuracy 0.62 ▁▆█ 0.9123
+
+        Events
+          AGE   TYPE     REASON            MESSAGE
+          5m    Normal   WorkersDeclared   12 workers
+        ");
+    }
+
+    #[test]
+    fn a_failed_worker_says_why() {
+        let worker = json!({
+            "apiVersion": "sedge.dev/v1alpha1", "kind": "Worker",
+            "metadata": {"name": "digits-trainer-edge-1", "namespace": "default",
+                         "creationTimestamp": "2026-11-24T12:05:00Z"},
+            "spec": {
+                "node": "edge-1", "role": "trainer", "job": {"kind": "FederatedLearningJob", "name": "digits", "uid": "u1"},
+                "plugin": {"reference": "sgd-trainer:0.1.0", "digest": format!("sha256:{}", "ab".repeat(32))},
+                "datasets": [{"name": "train", "dataset": "digits-1"}], "joins": "digits-aggregator",
+            },
+            "status": {"phase": "Failed", "reason": "OutOfMemory", "message": "it asked for 8 GiB; 512Mi are granted",
+                       "startedAt": "2026-11-24T12:05:00Z", "finishedAt": "2026-11-24T12:05:07Z"},
+        });
+        insta::assert_snapshot!(page("wk", worker, vec![], vec![], None), @"
+        Name          digits-trainer-edge-1
+        Namespace     default
+        Created       5m ago (2026-11-24T12:05:00Z)
+        Phase         Failed (OutOfMemory)
+        Message       it asked for 8 GiB; 512Mi are granted
+        Ran for       7s
+
+        Work
+          Job         FederatedLearningJob/digits
+          Role        trainer
+          Node        edge-1
+          Plugin      sgd-trainer:0.1.0 (abababababab)
+          Datasets    digits-1 as train
+          Up to       512Mi memory, 10m a call
+          Joins       digits-aggregator
+        ");
+    }
+
+    #[test]
+    fn a_kind_without_a_page_of_its_own_is_shown_as_it_is() {
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "manager", "namespace": "default"}, "spec": {"holderIdentity": "a", "list": [1, {"b": 2}]}});
+        insta::assert_snapshot!(page("leases", lease, vec![], vec![], None), @"
+        Name          manager
+        Namespace     default
+
+        spec:
+          holderIdentity: a
+          list:
+          - 1
+          - b: 2
+        ");
+    }
+
+    #[test]
+    fn nodes_datasets_plugins_and_models_have_pages() {
+        let ready = json!([{"type": "Ready", "status": "False", "reason": "NotFound", "message": "no such file",
+                            "lastTransitionTime": "2026-11-24T12:05:00Z"}]);
+        let pages = [
+            page(
+                "node",
+                json!({"metadata": {"name": "edge-1"}, "spec": {"role": "edge"},
+                "status": {"cpus": 2, "memoryBytes": 2_147_483_648_u64, "engines": ["rten"], "conditions": ready,
+                           "labels": {"site": "a"}}}),
+                vec![],
+                vec![],
+                None,
+            ),
+            page(
+                "ds",
+                json!({"metadata": {"name": "digits-1"}, "spec": {"node": "edge-1", "path": "digits.csv",
+                "format": "csv", "label": "label", "split": {"test": 0.2, "seed": 7}},
+                "status": {"samples": 179, "columns": [{"name": "x", "dtype": "f32", "shape": [64]}]}}),
+                vec![],
+                vec![],
+                None,
+            ),
+            page(
+                "plugin",
+                json!({"metadata": {"name": "fedavg.1"}, "spec": {"reference": "fedavg:1"},
+                "status": {"roles": ["aggregator"], "bytes": 59_000, "imports": ["sedge:worker/model@0.1.0"]}}),
+                vec![],
+                vec![],
+                None,
+            ),
+            page(
+                "model",
+                json!({"metadata": {"name": "mlp.1"}, "spec": {"reference": "mlp:1"},
+                "status": {"graphs": ["train", "infer"], "parameters": 4810, "weightsBytes": 19_400}}),
+                vec![],
+                vec![],
+                None,
+            ),
+        ];
+        insta::assert_snapshot!(pages.join("----\n"), @"
+        Name          edge-1
+        Role          edge
+        Processors    2
+        Memory        2.0 GiB
+        Engines       rten
+        Node labels   site=a
+
+        Conditions
+          TYPE    STATUS   SINCE   REASON     MESSAGE
+          Ready   False    5m      NotFound   no such file
+        ----
+        Name          digits-1
+        Node          edge-1
+        Path          digits.csv
+        Format        csv
+        Label         label
+        Test share    20 % (seed 7)
+        Samples       179
+
+        Tensors
+          NAME   TYPE   SHAPE OF A SAMPLE
+          x      f32    [64]
+        ----
+        Name          fedavg.1
+        Reference     fedavg:1
+        Roles         aggregator
+        Size          57.6 KiB
+
+        Imports
+          sedge:worker/model@0.1.0
+        ----
+        Name          mlp.1
+        Reference     mlp:1
+        Graphs        train, infer
+        Parameters    4810
+        Weights       18.9 KiB
+        ");
+    }
+}

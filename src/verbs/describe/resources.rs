@@ -1,0 +1,144 @@
+//! The pages of the kinds that are no jobs.
+
+use std::collections::BTreeMap;
+
+use sedge_api::resources::{Dataset, EdgeNode, Model, Plugin, Worker, WorkerPhase};
+
+use super::page::{Page, pairs};
+use crate::age;
+use crate::columns::{decimal, written};
+use crate::screen;
+use crate::table::{Cell, Table};
+
+pub fn worker(page: &mut Page, worker: &Worker) {
+    let (spec, status) = (&worker.spec, worker.status.clone().unwrap_or_default());
+    let phase = match status.phase {
+        WorkerPhase::Pending => "Pending",
+        WorkerPhase::Running => "Running",
+        WorkerPhase::Succeeded => "Succeeded",
+        WorkerPhase::Failed => "Failed",
+    };
+    page.state("Phase", phase, status.reason.as_deref());
+    page.field("Message", status.message.unwrap_or_default());
+    if let Some(started) = &status.started_at {
+        let end = status.finished_at.as_ref().map_or(page.now, |finished| finished.0);
+        page.field("Ran for", age::since(started.0, end));
+    }
+    if let Some(done) = status.done {
+        page.field("Done", status.total.map_or(done.to_string(), |total| format!("{done} of {total}")));
+    }
+    let metrics = status.metrics.iter().map(|metric| format!("{}={}", metric.name, decimal(metric.value)));
+    page.field("Metrics", metrics.collect::<Vec<_>>().join(", "));
+    page.section("Work");
+    page.field("  Job", format!("{}/{}", spec.job.kind, spec.job.name));
+    page.field("  Role", spec.role.word());
+    page.field("  Node", &spec.node);
+    page.field("  Plugin", format!("{} ({})", spec.plugin.reference, spec.plugin.digest.short()));
+    if let Some(model) = &spec.model {
+        page.field("  Model", format!("{} ({})", model.reference, model.digest.short()));
+    }
+    page.field("  Parameters", pairs(Some(&spec.parameters)));
+    let datasets = spec.datasets.iter().map(|grant| format!("{} as {}", grant.dataset, grant.name));
+    page.field("  Datasets", datasets.collect::<Vec<_>>().join(", "));
+    page.field("  Up to", format!("{} memory, {} a call", spec.resources.memory, spec.resources.timeout));
+    page.field("  Joins", spec.joins.as_deref().unwrap_or_default());
+    if let Some(task) = &spec.aggregation {
+        let invited = format!("{} trainers, {} evaluators", task.trainers.len(), task.evaluators.len());
+        page.field("  Leads", format!("{} rounds, {invited}", task.rounds));
+    }
+    page.field("  Connected", status.participants.join(", "));
+    page.field("  Result", status.result_digest.map(|digest| digest.to_string()).unwrap_or_default());
+}
+
+pub fn edge_node(page: &mut Page, node: &EdgeNode) {
+    let status = node.status.clone().unwrap_or_default();
+    page.field("Role", written(&serde_json::json!(node.spec.role)));
+    if node.spec.unschedulable {
+        page.field("Schedulable", screen::styled("no: new workers are not placed here", screen::WAITING));
+    }
+    page.field("Version", status.version.unwrap_or_default());
+    page.field("Processors", status.cpus.map(|cpus| cpus.to_string()).unwrap_or_default());
+    page.field("Memory", status.memory_bytes.map(bytes).unwrap_or_default());
+    page.field("Engines", status.engines.join(", "));
+    page.field("Federation", status.federation_endpoint.unwrap_or_default());
+    page.field("Node labels", labels(&status.labels));
+    page.conditions(&status.conditions);
+}
+
+pub fn dataset(page: &mut Page, dataset: &Dataset) {
+    let (spec, status) = (&dataset.spec, dataset.status.clone().unwrap_or_default());
+    page.field("Node", &spec.node);
+    page.field("Path", &spec.path);
+    page.field("Format", written(&serde_json::json!(spec.format)));
+    page.field("Label", spec.label.as_deref().unwrap_or_default());
+    page.field("Test share", format!("{} % (seed {})", decimal(spec.split.test * 100.0), spec.split.seed));
+    page.field("Samples", status.samples.map(|samples| samples.to_string()).unwrap_or_default());
+    page.conditions(&status.conditions);
+    let mut table = Table::new(["NAME", "TYPE", "SHAPE OF A SAMPLE"]);
+    for column in &status.columns {
+        table.row(vec![Cell::new(&column.name), Cell::new(&column.dtype), Cell::new(shape(&column.shape))]);
+    }
+    page.table("Tensors", table);
+}
+
+pub fn plugin(page: &mut Page, plugin: &Plugin) {
+    let status = plugin.status.clone().unwrap_or_default();
+    page.field("Reference", plugin.spec.reference.to_string());
+    let digest = status.digest.or(plugin.spec.digest);
+    page.field("Digest", digest.map(|digest| digest.to_string()).unwrap_or_default());
+    page.field("Roles", status.roles.iter().map(|role| role.word()).collect::<Vec<_>>().join(", "));
+    page.field("Size", status.bytes.map(bytes).unwrap_or_default());
+    page.conditions(&status.conditions);
+    if !status.imports.is_empty() {
+        page.section("Imports");
+        status.imports.iter().for_each(|import| page.line(import));
+    }
+}
+
+pub fn model(page: &mut Page, model: &Model) {
+    let status = model.status.clone().unwrap_or_default();
+    page.field("Reference", model.spec.reference.to_string());
+    let digest = status.digest.or(model.spec.digest);
+    page.field("Digest", digest.map(|digest| digest.to_string()).unwrap_or_default());
+    page.field("Graphs", status.graphs.join(", "));
+    page.field("Parameters", status.parameters.map(|count| count.to_string()).unwrap_or_default());
+    page.field("Weights", status.weights_bytes.map(bytes).unwrap_or_default());
+    page.conditions(&status.conditions);
+}
+
+/// `[64, 10]`; a single value per sample has no dimensions.
+pub fn shape(dimensions: &[u64]) -> String {
+    let texts: Vec<String> = dimensions.iter().map(ToString::to_string).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// An amount of bytes with three digits or so: `57.6 KiB`.
+pub fn bytes(count: u64) -> String {
+    if count < 1024 {
+        return format!("{count} bytes");
+    }
+    let mut size = count as f64 / 1024.0;
+    let mut units = ["KiB", "MiB", "GiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if size < 1024.0 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, larger);
+    }
+    format!("{size:.1} {unit}")
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!([bytes(900), bytes(58_982), bytes(5 << 30)], ["900 bytes", "57.6 KiB", "5.0 GiB"]);
+    }
+}

@@ -1,0 +1,127 @@
+//! `sedge up`: a whole platform in one process: the manager, a cloud node and some edge nodes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sedge_api::resources::NodeRole;
+
+use crate::interrupt;
+use crate::platform::{self, ManagerOptions, NodeSettings};
+use crate::screen;
+use crate::server::DATA;
+
+/// Run manager, cloud node and edge nodes in one process.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    manager: ManagerOptions,
+    /// Number of edge nodes, edge-1 and so on
+    #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(0..=500))]
+    edges: u16,
+    /// Folder with one folder of datasets per node [default: DATA/datasets]
+    #[arg(long, value_name = "DIR")]
+    datasets: Option<PathBuf>,
+    /// Threads of one tensor computation; nodes compute side by side
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+}
+
+/// Run all parts in this process, until they are told to stop.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let data = args.manager.data.clone();
+    let datasets = args.datasets.clone().unwrap_or_else(|| data.join("datasets"));
+    let threads = usize::from(args.threads);
+    let stop = interrupt::listen()?;
+    let manager = platform::manager(&args.manager, None, stop.clone()).await?;
+    let runtime = platform::runtime(&data.join("cache"), threads)?;
+    let mut nodes = Vec::new();
+    let edges = (1..=args.edges).map(|number| (format!("edge-{number}"), NodeRole::Edge));
+    for (name, role) in std::iter::once(("cloud".to_owned(), NodeRole::Cloud)).chain(edges) {
+        let settings = NodeSettings {
+            role,
+            labels: BTreeMap::new(),
+            data: data.join("nodes").join(&name),
+            datasets: datasets.join(&name),
+            manager: format!("http://{}", manager.node_address()),
+            join_token: manager.join_token().to_owned(),
+            federation_listen: ([127, 0, 0, 1], 0).into(),
+            federation_advertise: None,
+            threads,
+            name,
+        };
+        nodes.push(platform::node(settings, Some(runtime.clone()), stop.clone()).await?);
+    }
+    screen::print(&greeting(&manager.address().to_string(), args.edges, &data, &datasets))?;
+    platform::until_ended(stop, nodes, manager).await
+}
+
+/// What runs where, and how to go on.
+fn greeting(address: &str, edges: u16, data: &Path, datasets: &Path) -> String {
+    let kubeconfig = data.join("kubeconfig");
+    let edge_names = match edges {
+        0 => String::new(),
+        1 => ", edge-1".to_owned(),
+        2 => ", edge-1, edge-2".to_owned(),
+        _ => format!(", edge-1 … edge-{edges}"),
+    };
+    let mut text = format!("{}\n\n", screen::styled("Sedge is up.", screen::BOLD));
+    let mut field = |name: &str, value: &str| {
+        text.push_str(&format!("  {} {value}\n", screen::styled(&format!("{name:<12}"), screen::DIM)));
+    };
+    field("API", &format!("http://{address}"));
+    field("Nodes", &format!("cloud{edge_names}"));
+    field("Datasets", &format!("{}/NODE", datasets.display()));
+    field("Kubeconfig", &kubeconfig.display().to_string());
+    text.push('\n');
+    if data != Path::new(DATA) {
+        text.push_str(&format!("  export SEDGE_KUBECONFIG={}\n", kubeconfig.display()));
+    }
+    for (command, what) in [
+        ("sedge get nodes", "what is there"),
+        ("sedge apply -f job.yaml", "start a job"),
+        ("sedge get jobs -w", "watch it"),
+    ] {
+        text.push_str(&format!("  {command:<26} {}\n", screen::styled(what, screen::DIM)));
+    }
+    text + "\n" + &screen::styled("  Ctrl-C ends all.", screen::DIM) + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_says_what_runs_and_how_to_go_on() {
+        let text = greeting("127.0.0.1:7400", 10, Path::new(DATA), Path::new("./sedge-data/datasets"));
+        insta::assert_snapshot!(screen::plain(&text), @"
+        Sedge is up.
+
+          API          http://127.0.0.1:7400
+          Nodes        cloud, edge-1 … edge-10
+          Datasets     ./sedge-data/datasets/NODE
+          Kubeconfig   ./sedge-data/kubeconfig
+
+          sedge get nodes            what is there
+          sedge apply -f job.yaml    start a job
+          sedge get jobs -w          watch it
+
+          Ctrl-C ends all.
+        ");
+        let text = greeting("127.0.0.1:9000", 0, Path::new("/srv/a"), Path::new("/srv/d"));
+        insta::assert_snapshot!(screen::plain(&text), @"
+        Sedge is up.
+
+          API          http://127.0.0.1:9000
+          Nodes        cloud
+          Datasets     /srv/d/NODE
+          Kubeconfig   /srv/a/kubeconfig
+
+          export SEDGE_KUBECONFIG=/srv/a/kubeconfig
+          sedge get nodes            what is there
+          sedge apply -f job.yaml    start a job
+          sedge get jobs -w          watch it
+
+          Ctrl-C ends all.
+        ");
+    }
+}
