@@ -117,3 +117,53 @@ mod with_a_registry {
         assert_eq!(unknown.status.map(|s| s.roles), PluginStatus::default().roles.into());
     }
 }
+
+mod with_an_api_server {
+    use kube::api::{DeleteParams, Patch, PatchParams};
+    use kube::runtime::wait::await_condition;
+    use sedge_api::resources::definitions;
+    use serde_json::json;
+
+    use super::*;
+    use crate::apiserver::ApiServer;
+    use crate::registry::tests::{Fixture, components, push_plugin};
+
+    fn has(reason: &'static str, digest: Option<Digest>) -> impl Fn(Option<&Plugin>) -> bool {
+        move |plugin| {
+            plugin.is_some_and(|p| p.conditions().iter().any(|c| c.reason == reason) && p.pinned() == digest)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plugin_becomes_ready_when_its_push_arrives() {
+        let (fixture, folder) = (Fixture::start().await, tempfile::tempdir().unwrap());
+        let server = ApiServer::open(&folder.path().join("api.db"), definitions()).unwrap();
+        let client = server.client("default");
+        let shutdown = CancellationToken::new();
+        let controller =
+            tokio::spawn(run_plugins(client.clone(), fixture.registry.clone(), shutdown.clone()));
+
+        let plugins = Api::<Plugin>::namespaced(client, "default");
+        let spec = PluginSpec { reference: "fedavg:1".parse().unwrap(), digest: None };
+        plugins.create(&PostParams::default(), &Plugin::new("fedavg.1", spec)).await.unwrap();
+        let wait = async |reason, digest| {
+            let met = await_condition(plugins.clone(), "fedavg.1", has(reason, digest));
+            tokio::time::timeout(Duration::from_secs(60), met).await.expect("in time").unwrap().unwrap()
+        };
+        wait("NotFound", None).await;
+
+        let first = push_plugin(&fixture, "fedavg:1", components::exporting(Role::Aggregator)).await;
+        let found = wait("Found", Some(first)).await;
+        assert_eq!(found.status.unwrap().roles, [Role::Aggregator]);
+
+        let second = push_plugin(&fixture, "fedavg:1", components::exporting(Role::Trainer)).await;
+        let named = Patch::Merge(json!({ "spec": { "digest": second } }));
+        plugins.patch("fedavg.1", &PatchParams::default(), &named).await.unwrap();
+        let moved = wait("Found", Some(second)).await;
+        assert_eq!(moved.status.unwrap().roles, [Role::Trainer]);
+
+        plugins.delete("fedavg.1", &DeleteParams::default()).await.unwrap();
+        shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(60), controller).await.expect("it ends").unwrap();
+    }
+}
