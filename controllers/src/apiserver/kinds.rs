@@ -10,6 +10,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::schema::{InvalidSchema, Schema};
+use super::view::{self, View};
 
 /// A kind that Kubernetes itself has; here without a schema.
 struct BuiltIn {
@@ -45,6 +46,9 @@ const EVENT_FIELDS: &[&str] = &[
     "source",
     "type",
 ];
+
+/// Events are kept up to this many; a cluster drops them after an hour.
+const MAX_EVENTS: usize = 1000;
 
 /// The resource of namespaces, which the server itself asks for.
 pub const NAMESPACES: &str = "namespaces";
@@ -118,6 +122,10 @@ pub struct Kind {
     pub columns: Vec<Column>,
     /// Fields that a field selector may name, beyond name and namespace.
     pub selectable: Vec<String>,
+    /// At most about so many objects are kept, and the oldest go first; absent, all are.
+    pub at_most: Option<usize>,
+    /// Absent where its objects are stored as they are.
+    pub view: Option<View>,
 }
 
 impl Kind {
@@ -151,6 +159,8 @@ impl Kind {
             schema: None,
             columns: Vec::new(),
             selectable: from.selectable.iter().map(|&field| field.to_owned()).collect(),
+            at_most: (from.plural == "events").then_some(MAX_EVENTS),
+            view: None,
         }
     }
 
@@ -194,7 +204,26 @@ impl Kind {
                 .into_iter()
                 .map(|field| field.json_path.trim_start_matches('.').to_owned())
                 .collect(),
+            at_most: None,
+            view: None,
         })
+    }
+
+    /// Events under their newer name.
+    fn newer_events(stored: Arc<Self>) -> Self {
+        const SELECTABLE: &[&str] =
+            &["regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "reason", "type"];
+        let newer = BuiltIn {
+            group: "events.k8s.io",
+            version: "v1",
+            kind: "Event",
+            plural: "events",
+            short_name: Some("ev"),
+            namespaced: true,
+            status: false,
+            selectable: SELECTABLE,
+        };
+        Self { view: Some(View { stored, renamed: view::EVENTS }), ..Self::built_in(&newer) }
     }
 
     /// As legacy discovery lists it, `/status` after it where it has one.
@@ -234,13 +263,17 @@ pub struct Kinds {
 impl Kinds {
     /// The built-in kinds and those of `definitions`; of each definition the version that it stores.
     pub fn new(definitions: Vec<CustomResourceDefinition>) -> Result<Self, InvalidDefinition> {
-        let mut by_resource = BTreeMap::new();
+        let mut by_resource: BTreeMap<Arc<str>, Arc<Kind>> = BTreeMap::new();
         let built_in = BUILT_IN.iter().map(|kind| Ok(Kind::built_in(kind)));
         for kind in built_in.chain(definitions.into_iter().map(Kind::defined)) {
             let kind = Arc::new(kind?);
             if let Some(before) = by_resource.insert(kind.resource.clone(), kind) {
                 return Err(InvalidDefinition::Duplicate(before.resource.to_string()));
             }
+        }
+        if let Some(events) = by_resource.get("events") {
+            let newer = Kind::newer_events(Arc::clone(events));
+            by_resource.insert(newer.resource.clone(), Arc::new(newer));
         }
         Ok(Self { by_resource })
     }

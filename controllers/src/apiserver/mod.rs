@@ -21,6 +21,7 @@ mod status;
 mod store;
 mod table;
 mod verbs;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -73,7 +74,7 @@ impl ApiServer {
         store
             .write_now(false, |tx| {
                 if tx.get(&Key::new(&namespaces.resource, "", "default"))?.is_none() {
-                    verbs::create(tx, &kinds, &namespaces, "", &default, verbs::Validation::Ignore)?;
+                    verbs::create(tx, &kinds, &namespaces, "", default, verbs::Validation::Ignore)?;
                 }
                 Ok(())
             })

@@ -92,7 +92,8 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<(String, Test)>, ApiError
         if !known && !kind.selectable.iter().any(|field| field == path) {
             return Err(ApiError::bad_request(format!("field label not supported: {path}")));
         }
-        fields.push((path.to_owned(), test));
+        let path = kind.view.as_ref().map_or_else(|| path.to_owned(), |view| view.stored_path(path));
+        fields.push((path, test));
     }
     Ok(fields)
 }

@@ -73,7 +73,9 @@ pub enum ComponentError {
         why: String,
     },
     /// Our interface, in another version.
-    #[error("it exports `{found}`, but this release of Sedge speaks version {PACKAGE_VERSION}: build it against that")]
+    #[error(
+        "it exports `{found}`, but this release of Sedge speaks version {PACKAGE_VERSION}: build it against that"
+    )]
     Version {
         /// What it exports.
         found: String,
@@ -204,7 +206,7 @@ fn roles(exports: &[String], types: TypesRef<'_>) -> Result<Vec<Role>, Component
 }
 
 /// The functions of a role's interface, as components name them.
-fn functions(role: Role) -> &'static [&'static str] {
+pub(super) fn functions(role: Role) -> &'static [&'static str] {
     match role {
         Role::Trainer => &["train"],
         Role::Evaluator => &["evaluate"],
@@ -217,17 +219,15 @@ fn functions(role: Role) -> &'static [&'static str] {
 fn has_function(types: TypesRef<'_>, interface: &str, function: &str) -> bool {
     let Some(item) = types.component_item_for_export(interface) else { return false };
     let ComponentEntityType::Instance(instance) = item.ty else { return false };
-    types[instance]
-        .exports
-        .get(function)
-        .is_some_and(|item| matches!(item.ty, ComponentEntityType::Func(_)))
+    types[instance].exports.get(function).is_some_and(|item| matches!(item.ty, ComponentEntityType::Func(_)))
 }
 
 /// Whether a worker of one of `roles` finds this import: its world names it, or it is WASI 0.2.
 fn is_offered(import: &str, roles: &[Role]) -> bool {
     let Some((interface, version)) = import.split_once('@') else { return false };
     if let Some(interface) = interface.strip_prefix("sedge:worker/") {
-        return version == PACKAGE_VERSION && roles.iter().any(|role| our_imports(*role).contains(&interface));
+        return version == PACKAGE_VERSION
+            && roles.iter().any(|role| our_imports(*role).contains(&interface));
     }
     if let Some(interface) = interface.strip_prefix("wasi:nn/") {
         return version == NN_VERSION && ["tensor", "graph", "inference", "errors"].contains(&interface);
@@ -236,7 +236,7 @@ fn is_offered(import: &str, roles: &[Role]) -> bool {
 }
 
 /// The interfaces of our package that a role's world in `wit/worker.wit` imports.
-fn our_imports(role: Role) -> &'static [&'static str] {
+pub(super) fn our_imports(role: Role) -> &'static [&'static str] {
     match role {
         Role::Trainer | Role::Evaluator => &["job", "dataset", "model"],
         Role::Inferencer | Role::Aggregator => &["job", "model"],
@@ -251,10 +251,8 @@ fn is_wasi_0_2(version: &str) -> bool {
 }
 
 fn role_interfaces() -> String {
-    let named: Vec<String> = Role::ALL
-        .iter()
-        .map(|role| format!("`{}@{PACKAGE_VERSION}` ({role})", role.interface()))
-        .collect();
+    let named: Vec<String> =
+        Role::ALL.iter().map(|role| format!("`{}@{PACKAGE_VERSION}` ({role})", role.interface())).collect();
     named.join(", ")
 }
 

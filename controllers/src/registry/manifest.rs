@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn what_is_no_manifest_is_refused_with_the_reason() {
-        let refused = |header: Option<&str>, body: &str| parse(header, body.as_bytes()).unwrap_err().to_string();
+        let refused =
+            |header: Option<&str>, body: &str| parse(header, body.as_bytes()).unwrap_err().to_string();
         assert!(refused(None, "{").contains("not a manifest"));
         assert!(refused(None, "[]").contains("not a manifest"));
         assert!(refused(Some("text/html"), &minimal("")).contains("`text/html` are not kept"));

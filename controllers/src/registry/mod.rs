@@ -19,6 +19,8 @@ mod names;
 mod onnx;
 mod plugin;
 mod store;
+#[cfg(test)]
+pub(crate) mod tests;
 mod uploads;
 mod weights;
 
@@ -98,7 +100,8 @@ impl Registry {
     pub fn open(dir: Dir) -> Result<Self, RegistryError> {
         let store = Arc::new(store::Store::open(&dir)?);
         let uploads = uploads::Uploads::new(Arc::clone(&store));
-        let inner = Inner { store, uploads, pushes: watch::Sender::new(0), judging: Arc::new(Semaphore::new(1)) };
+        let inner =
+            Inner { store, uploads, pushes: watch::Sender::new(0), judging: Arc::new(Semaphore::new(1)) };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -54,7 +54,9 @@ pub enum ModelError {
         media_type: String,
     },
     /// A layer that should be there.
-    #[error("the model's config names {what} with digest {digest}, and no layer of type `{media_type}` has it")]
+    #[error(
+        "the model's config names {what} with digest {digest}, and no layer of type `{media_type}` has it"
+    )]
     Missing {
         /// Which.
         what: String,
@@ -64,7 +66,9 @@ pub enum ModelError {
         media_type: &'static str,
     },
     /// A layer under another's name.
-    #[error("the layer {digest} is titled `{title}`, and the model's config names no graph so with that digest")]
+    #[error(
+        "the layer {digest} is titled `{title}`, and the model's config names no graph so with that digest"
+    )]
     Title {
         /// The layer.
         digest: Digest,

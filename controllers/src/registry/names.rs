@@ -147,9 +147,10 @@ mod tests {
 
     #[test]
     fn tricks_with_paths_are_no_names() {
-        for text in
-            ["", "/", "a/", "/a", "a//b", "..", "a/../b", ".a", "a.", "a..b", "_links", "a/_tags", "A", "a___b"]
-        {
+        for text in [
+            "", "/", "a/", "/a", "a//b", "..", "a/../b", ".a", "a.", "a..b", "_links", "a/_tags", "A",
+            "a___b",
+        ] {
             assert!(text.parse::<Repository>().is_err(), "{text}");
         }
         for text in ["a\\b", "a b", "a%2e", "a\0b", "é", "a:b"] {

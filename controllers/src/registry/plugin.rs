@@ -7,10 +7,10 @@ use sedge_api::Digest;
 use sedge_api::artifact::{MAX_PLUGIN_BYTES, PLUGIN_CONFIG, PLUGIN_LAYER};
 use thiserror::Error;
 
+use super::RegistryError;
 use super::component::{ComponentError, ComponentSummary, inspect};
 use super::manifest::{Manifest, ManifestError};
 use super::store::Store;
-use super::RegistryError;
 
 /// What is known of a plugin in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]

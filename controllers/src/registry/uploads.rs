@@ -30,7 +30,9 @@ const MAX_IDLE: Duration = Duration::from_secs(60 * 60);
 pub(super) enum UploadError {
     #[error("{MAX_OPEN} uploads are open already: finish or cancel one, then try again")]
     TooMany,
-    #[error("there is no such upload in `{0}`: it was finished, cancelled, given up after an hour, or lost in a restart")]
+    #[error(
+        "there is no such upload in `{0}`: it was finished, cancelled, given up after an hour, or lost in a restart"
+    )]
     Unknown(Repository),
     #[error("another request is writing to this upload")]
     Busy,
@@ -104,11 +106,7 @@ impl Uploads {
     }
 
     /// Lease the session `id`, if it is one of `repository`.
-    pub(super) fn resume(
-        self: &Arc<Self>,
-        repository: &Repository,
-        id: Uuid,
-    ) -> Result<Lease, UploadError> {
+    pub(super) fn resume(self: &Arc<Self>, repository: &Repository, id: Uuid) -> Result<Lease, UploadError> {
         let mut open = self.open.lock();
         match open.get_mut(&id) {
             Some(Slot::Leased) => Err(UploadError::Busy),

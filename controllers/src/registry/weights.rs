@@ -107,8 +107,7 @@ fn check_layout(tensors: &BTreeMap<String, Entry>, data: u64) -> Result<WeightsH
         if entry.data_offsets.0.checked_add(bytes) != Some(entry.data_offsets.1) {
             return Err(wrong("has offsets that do not fit its dtype and shape"));
         }
-        parameters =
-            parameters.checked_add(elements).ok_or_else(|| wrong("has a shape that overflows"))?;
+        parameters = parameters.checked_add(elements).ok_or_else(|| wrong("has a shape that overflows"))?;
     }
     let mut in_order: Vec<_> = tensors.iter().map(|(name, entry)| (entry.data_offsets, name)).collect();
     in_order.sort_unstable();

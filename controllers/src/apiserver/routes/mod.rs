@@ -1,7 +1,9 @@
 //! HTTP: paths, parameters, bodies and headers are parsed here, once; the verbs do the rest.
 
+mod delete_options;
 mod discovery;
 mod objects;
+mod place;
 mod request;
 mod token;
 mod watch;

@@ -6,9 +6,10 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::delete_options;
+use super::place::Place;
 use super::request::{self, Form, Parameters, Target};
 use super::{MAX_BODY, watch};
 use crate::apiserver::Inner;
@@ -18,7 +19,7 @@ use crate::apiserver::selector::Selector;
 use crate::apiserver::status::{self, ApiError};
 use crate::apiserver::store::{Key, Page};
 use crate::apiserver::table;
-use crate::apiserver::verbs::{self, DeleteOptions, Propagation, Written};
+use crate::apiserver::verbs::{self, Written};
 
 /// At most this many warnings go with an answer.
 const MAX_WARNINGS: usize = 20;
@@ -54,7 +55,7 @@ pub async fn serve(State(server): State<Arc<Inner>>, request: Request) -> Result
 
 impl Call {
     fn key(&self, name: &str) -> Key {
-        Key::new(&self.target.kind.resource, self.namespace(), name)
+        Key::new(&self.target.kind.stored().resource, self.namespace(), name)
     }
 
     fn namespace(&self) -> &str {
@@ -88,7 +89,7 @@ impl Call {
             name: selector.name().map(str::to_owned),
             after: place.map(|place| (place.namespace, place.name)),
         };
-        let resource = self.target.kind.resource.clone();
+        let resource = self.target.kind.stored().resource.clone();
         let read = self.server.store.read(move |snapshot| {
             let mut items = Vec::new();
             let mut last: Option<Key> = None;
@@ -136,7 +137,7 @@ impl Call {
         let written = self
             .server
             .store
-            .write(dry_run, move |tx| verbs::create(tx, &server.kinds, &kind, &namespace, &body, validation));
+            .write(dry_run, move |tx| verbs::create(tx, &server.kinds, &kind, &namespace, body, validation));
         self.written(written.await?)
     }
 
@@ -181,8 +182,8 @@ impl Call {
 
     async fn delete(self, name: Option<String>, body: axum::body::Body) -> Result<Response, ApiError> {
         let body = request::read_body(body).await?;
-        let (options, dry_run) = delete_options(&body, &self.parameters)?;
-        let (server, kind) = (self.server.clone(), self.target.kind.clone());
+        let (options, dry_run) = delete_options::parse(&body, &self.parameters)?;
+        let (server, kind) = (self.server.clone(), self.target.kind.stored().clone());
         let Some(name) = name else {
             let (selector, namespace) = (self.selector()?, self.target.namespace.clone());
             let deleted = self.server.store.write(dry_run, move |tx| {
@@ -244,76 +245,4 @@ fn parse_patch(media_type: &str, body: &[u8], parameters: &Parameters) -> Result
         PatchError::TooLarge => ApiError::too_large(MAX_BODY),
         other => ApiError::bad_request(other.to_string()),
     })
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct DeleteBody {
-    preconditions: Option<Preconditions>,
-    propagation_policy: Option<String>,
-    orphan_dependents: Option<bool>,
-    dry_run: Option<Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Preconditions {
-    uid: Option<String>,
-    resource_version: Option<String>,
-}
-
-/// From a body of DeleteOptions, which may be empty, and the query.
-fn delete_options(body: &[u8], parameters: &Parameters) -> Result<(DeleteOptions, bool), ApiError> {
-    let given: DeleteBody = if body.is_empty() {
-        DeleteBody::default()
-    } else {
-        serde_json::from_slice(body)
-            .map_err(|error| ApiError::bad_request(format!("the body is not a DeleteOptions: {error}")))?
-    };
-    let policy = given.propagation_policy.or_else(|| parameters.propagation_policy.clone());
-    let propagation = match policy.as_deref() {
-        None if given.orphan_dependents == Some(true) => Propagation::Orphan,
-        None | Some("" | "Background" | "Foreground") => Propagation::Background,
-        Some("Orphan") => Propagation::Orphan,
-        Some(other) => {
-            let message =
-                format!("propagationPolicy takes `Background`, `Foreground` or `Orphan`, not `{other}`");
-            return Err(ApiError::bad_request(message));
-        }
-    };
-    let preconditions = given.preconditions.unwrap_or_default();
-    let options = DeleteOptions {
-        uid: preconditions.uid,
-        resource_version: preconditions.resource_version,
-        propagation,
-    };
-    let dry_run = given.dry_run.is_some_and(|stages| stages.iter().any(|stage| stage == "All"));
-    Ok((options, dry_run || parameters.is_dry_run()?))
-}
-
-/// Where a list goes on: opaque to clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    version: u64,
-    namespace: String,
-    name: String,
-}
-
-impl Place {
-    fn token(&self) -> String {
-        use base64::Engine as _;
-        let text = json!([self.version, self.namespace, self.name]).to_string();
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
-    }
-
-    fn parse(token: &str) -> Result<Option<Self>, ApiError> {
-        use base64::Engine as _;
-        if token.is_empty() {
-            return Ok(None);
-        }
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
-        let place: Option<(u64, String, String)> = serde_json::from_slice(&bytes).ok();
-        let place = place.ok_or_else(|| ApiError::bad_request("continue is not a token of this server"))?;
-        Ok(Some(Self { version: place.0, namespace: place.1, name: place.2 }))
-    }
 }

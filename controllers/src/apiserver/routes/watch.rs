@@ -68,7 +68,7 @@ pub async fn respond(
             name: selector.name().map(str::to_owned),
             after: None,
         };
-        let (resource, wanted) = (target.kind.resource.clone(), selector.clone());
+        let (resource, wanted) = (target.kind.stored().resource.clone(), selector.clone());
         let read = server.store.read(move |snapshot| {
             let mut items = VecDeque::new();
             snapshot.scan(&resource, &page, |_, text| {
@@ -178,7 +178,7 @@ impl Watch {
     fn tell(&self, change: &Change, lines: &mut BytesMut) -> Result<(), ApiError> {
         let kind = &self.target.kind;
         let is_here = self.target.namespace.as_ref().is_none_or(|namespace| *namespace == change.namespace);
-        if change.resource != kind.resource || !is_here {
+        if change.resource != kind.stored().resource || !is_here {
             return Ok(());
         }
         let matches_now = self.selector.matches(&change.object);

@@ -59,7 +59,7 @@ pub struct HistoryLimits {
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self { changes: 8192, bytes: 128 << 20 }
+        Self { changes: 4096, bytes: 32 << 20 }
     }
 }
 

@@ -34,7 +34,7 @@ const LAYOUT: i64 = 1;
 /// How far each opening moves the version; more than the commits that a power cut can lose.
 const LEAP: u64 = 1_000_000;
 /// How long an opening waits for a predecessor to let go of the database.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS objects (

@@ -202,6 +202,21 @@ impl<'a> Tx<'a> {
             .collect())
     }
 
+    /// The oldest objects of one resource, if there are more than `most`: as many as are too many, and some
+    /// more, so that this is seldom asked for nothing.
+    pub fn oldest_beyond(&self, resource: &str, most: usize) -> Result<Vec<Key>, StoreError> {
+        let sql = "SELECT COUNT(*) FROM objects WHERE resource = ?1";
+        let count: i64 = self.connection.prepare_cached(sql)?.query_row([resource], |row| row.get(0))?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        if count <= most {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT resource, namespace, name FROM objects WHERE resource = ?1 ORDER BY rowid LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let keys = statement.query_map(params![resource, count - most + most / 10], Key::of)?;
+        Ok(keys.collect::<Result<_, _>>()?)
+    }
+
     /// Whether nothing lies in `namespace`.
     pub fn is_empty(&self, namespace: &str) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM objects WHERE namespace = ?1 LIMIT 1";

@@ -59,7 +59,10 @@ impl Step<'_> {
                 .iter()
                 .filter(|item| match find(item, path) {
                     Some(Value::String(text)) => text == expected,
-                    Some(other) => other.to_string() == *expected,
+                    Some(other) => {
+                        let text = other.to_string();
+                        text == *expected
+                    }
                     None => false,
                 })
                 .collect(),

@@ -18,7 +18,8 @@ fn parse(text: &str) -> Result<Value, ApiError> {
 /// One object; `text` is its JSON.
 pub fn object(kind: &Kind, form: Form, text: String) -> Result<String, ApiError> {
     match form {
-        Form::Whole => Ok(text),
+        Form::Whole if kind.view.is_none() => Ok(text),
+        Form::Whole => Ok(kind.to_seen(parse(&text)?).to_string()),
         Form::Metadata => Ok(partial(&parse(&text)?).to_string()),
         Form::Table => {
             let object = parse(&text)?;
@@ -41,7 +42,11 @@ pub fn list(
         metadata["continue"] = next.into();
     }
     let (api_version, list_kind, items) = match form {
-        Form::Whole => (kind.api_version(), kind.list_kind.clone(), items),
+        Form::Whole => {
+            let items =
+                items.into_iter().map(|text| object(kind, form, text)).collect::<Result<Vec<_>, _>>()?;
+            (kind.api_version(), kind.list_kind.clone(), items)
+        }
         Form::Metadata => {
             let items = items.iter().map(|text| Ok(partial(&parse(text)?).to_string()));
             let items = items.collect::<Result<_, ApiError>>()?;

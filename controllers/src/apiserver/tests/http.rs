@@ -114,6 +114,39 @@ async fn bodies_that_cannot_be_read_are_refused_with_a_status() {
 }
 
 #[tokio::test]
+async fn patches_that_make_no_sense_are_refused_with_a_status() {
+    let server = Server::start();
+    let router = server.api.router();
+    post(&router, NODES, "application/json", body_of(&node("a")).to_string()).await;
+    for (name, media_type, body, code) in [
+        ("new", "application/apply-patch+yaml", "metadata: text", 400),
+        ("new", "application/apply-patch+yaml", "{metadata: {name: other}}", 400),
+        ("new", "application/apply-patch+yaml", "- 1", 400),
+        ("new", "application/apply-patch+yaml", "spec: {role: sky}", 422),
+        ("new", "application/merge-patch+json", "{}", 404),
+        ("a", "application/apply-patch+yaml", "metadata: text", 400),
+        ("a", "application/merge-patch+json", r#"{"metadata": null, "spec": 3}"#, 422),
+        ("a", "application/merge-patch+json", "[]", 400),
+        ("a", "application/json-patch+json", r#"[{"op": "replace", "path": "", "value": 3}]"#, 400),
+        ("a", "application/json-patch+json", r#"[{"op": "replace", "path": "/metadata", "value": []}]"#, 400),
+        ("a", "application/json-patch+json", r#"[{"op": "remove", "path": "/none"}]"#, 422),
+        ("a", "application/json-patch+json", r#"[{"op": "leap", "path": "/spec"}]"#, 400),
+        ("a", "text/plain", "spec", 415),
+    ] {
+        let request = Request::patch(format!("{NODES}/{name}?fieldManager=test"))
+            .header(header::CONTENT_TYPE, media_type)
+            .body(Body::from(body))
+            .unwrap();
+        let (response, status) = send(&router, request).await;
+        assert_eq!(
+            (response.status().as_u16(), &status["kind"]),
+            (code, &json!("Status")),
+            "{body}: {status}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn yaml_is_read_as_well() {
     let server = Server::start();
     let body = "apiVersion: sedge.dev/v1alpha1\nkind: EdgeNode\nmetadata: {name: a}\nspec: {role: edge}\n";

@@ -3,7 +3,8 @@
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Api, ResourceExt as _};
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Api, Resource as _, ResourceExt as _};
 use sedge_api::resources::{FederatedLearningJob, FederatedLearningJobStatus, JobPhase};
 use serde_json::json;
 
@@ -235,4 +236,46 @@ async fn kinds_without_a_schema_keep_what_they_are_given() {
     secrets.create(&PostParams::default(), &secret).await.unwrap();
     let found = secrets.list(&ListParams::default().fields("type=sedge.dev/token")).await.unwrap();
     assert_eq!(found.items[0].data.as_ref().unwrap()["token"].0, b"abc");
+}
+
+#[tokio::test]
+async fn what_a_controller_records_is_found_as_an_event_of_the_core_group() {
+    let server = Server::start();
+    let job = server.jobs().create(&PostParams::default(), &job("digits")).await.unwrap();
+    let recorder = Recorder::new(server.client.clone(), "federated".into());
+    let event = Event {
+        type_: EventType::Normal,
+        reason: "Started".to_owned(),
+        note: Some("20 rounds".to_owned()),
+        action: "Start".to_owned(),
+        secondary: None,
+    };
+    for _ in 0..2 {
+        recorder.publish(&event, &job.object_ref(&())).await.unwrap();
+    }
+    let core: Api<k8s_openapi::api::core::v1::Event> = Api::default_namespaced(server.client.clone());
+    let about =
+        ListParams::default().fields("involvedObject.name=digits,involvedObject.kind=FederatedLearningJob");
+    let events = core.list(&about).await.unwrap().items;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].message.as_deref(), Some("20 rounds"));
+    assert_eq!(events[0].reporting_component.as_deref(), Some("federated"));
+    assert_eq!(events[0].series.as_ref().unwrap().count, Some(2));
+    let newer: Api<k8s_openapi::api::events::v1::Event> = Api::default_namespaced(server.client.clone());
+    let events = newer.list(&ListParams::default().fields("regarding.name=digits")).await.unwrap().items;
+    assert_eq!(events[0].note.as_deref(), Some("20 rounds"));
+}
+
+#[tokio::test]
+async fn the_oldest_events_make_room() {
+    let server = Server::start();
+    let events: Api<k8s_openapi::api::core::v1::Event> = Api::default_namespaced(server.client.clone());
+    for index in 0..1001 {
+        let mut event = k8s_openapi::api::core::v1::Event::default();
+        event.metadata.name = Some(format!("e{index}"));
+        events.create(&PostParams::default(), &event).await.unwrap();
+    }
+    assert_eq!(events.list(&ListParams::default()).await.unwrap().items.len(), 900);
+    assert_eq!(refusal(events.get("e100").await).code, 404);
+    events.get("e101").await.unwrap();
 }

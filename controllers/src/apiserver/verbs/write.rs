@@ -1,12 +1,14 @@
 //! Create, replace, patch.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::admission::{self, Validation};
 use super::check_namespace;
-use super::delete::{Propagation, remove};
+use super::delete::{DeleteOptions, Propagation, delete, remove};
 use crate::apiserver::kinds::{Kind, Kinds};
 use crate::apiserver::metadata;
 use crate::apiserver::object::{self, Birth, Part};
@@ -36,15 +38,16 @@ fn birth() -> Birth {
     Birth { uid: uuid::Uuid::new_v4().to_string(), at: Time(Timestamp::now()), suffix }
 }
 
-/// Make an object in `namespace` (empty for none); `name`, where given, must be its name.
+/// Make an object in `namespace` (empty for none).
 pub fn create(
     tx: &mut Tx<'_>,
     kinds: &Kinds,
-    kind: &Kind,
+    seen: &Arc<Kind>,
     namespace: &str,
-    body: &Value,
+    body: Value,
     validation: Validation,
 ) -> Result<Written, ApiError> {
+    let (kind, body) = (seen.stored(), &seen.to_stored(body)?);
     let mut attempt = 1;
     loop {
         let mut object = object::created(kind, body.clone(), namespace, birth())?;
@@ -60,7 +63,13 @@ pub fn create(
         }
         let warnings = admission::admit(kind, &mut object, Part::Main, validation, metadata::unknown(body))?;
         admission::check_size(&object)?;
-        return Ok(Written { object: tx.insert(&key, object)?, is_new: true, warnings });
+        let object = tx.insert(&key, object)?;
+        if let Some(most) = kind.at_most {
+            for oldest in tx.oldest_beyond(&kind.resource, most)? {
+                delete(tx, kinds, kind, &oldest, &DeleteOptions::default())?;
+            }
+        }
+        return Ok(Written { object, is_new: true, warnings });
     }
 }
 
@@ -68,12 +77,13 @@ pub fn create(
 pub fn replace(
     tx: &mut Tx<'_>,
     kinds: &Kinds,
-    kind: &Kind,
+    seen: &Arc<Kind>,
     key: &Key,
     part: Part,
     body: Value,
     validation: Validation,
 ) -> Result<Written, ApiError> {
+    let (kind, body) = (seen.stored(), seen.to_stored(body)?);
     let old = tx.get(key)?.ok_or_else(|| ApiError::not_found(kind, &key.name))?;
     if kind.custom && object::resource_version(&body).is_empty() {
         let cause = Cause::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
@@ -86,29 +96,22 @@ pub fn replace(
 pub fn patch(
     tx: &mut Tx<'_>,
     kinds: &Kinds,
-    kind: &Kind,
+    seen: &Arc<Kind>,
     key: &Key,
     part: Part,
     patch: &Patch,
     validation: Validation,
 ) -> Result<Written, ApiError> {
+    let kind = seen.stored();
     let Some(old) = tx.get(key)? else {
         return match patch {
             Patch::Apply(body) if part == Part::Main => {
-                let mut body = body.clone();
-                if object::name(&body).is_empty() {
-                    body["metadata"]["name"] = key.name.clone().into();
-                } else if object::name(&body) != key.name {
-                    return Err(ApiError::bad_request(
-                        "the name of the object does not match the name on the URL",
-                    ));
-                }
-                create(tx, kinds, kind, &key.namespace, &body, validation)
+                create(tx, kinds, seen, &key.namespace, named(body.clone(), &key.name)?, validation)
             }
             _ => Err(ApiError::not_found(kind, &key.name)),
         };
     };
-    let mut body = old.clone();
+    let mut body = seen.to_seen(old.clone());
     patch.to(&mut body).map_err(|error| match error {
         PatchError::TooLarge => ApiError::too_large(crate::apiserver::routes::MAX_BODY),
         PatchError::Operation { .. } => {
@@ -118,7 +121,23 @@ pub fn patch(
         }
         other => ApiError::bad_request(other.to_string()),
     })?;
+    let body = seen.to_stored(body)?;
     save(tx, kinds, kind, key, old, body, part, validation)
+}
+
+/// A configuration to apply, with the name that its path has.
+fn named(mut body: Value, name: &str) -> Result<Value, ApiError> {
+    let given = object::name(&body);
+    if !given.is_empty() && given != name {
+        let message = format!("the name of the object ({given}) does not match the name on the URL ({name})");
+        return Err(ApiError::bad_request(message));
+    }
+    let metadata = body.as_object_mut().map(|fields| fields.entry("metadata").or_insert_with(|| json!({})));
+    // Metadata that is no object is refused where it is read.
+    if let Some(Value::Object(metadata)) = metadata {
+        metadata.insert("name".to_owned(), name.into());
+    }
+    Ok(body)
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is one fact of the request, and no two belong together")]

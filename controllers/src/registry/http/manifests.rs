@@ -8,12 +8,12 @@ use sedge_api::artifact::MAX_MANIFEST_BYTES;
 
 use super::refusal::{Code, Refusal};
 use super::{CONTENT_DIGEST, blocking, body};
+use crate::registry::Registry;
 use crate::registry::manifest::{self, Descriptor, Parsed};
 use crate::registry::model::{self, ModelError};
 use crate::registry::names::{Kind, Reference, Repository};
 use crate::registry::plugin::{self, PluginError};
 use crate::registry::store::Store;
-use crate::registry::Registry;
 
 /// GET and HEAD.
 pub(super) async fn get(
@@ -134,7 +134,8 @@ fn check_blob(store: &Store, repository: &Repository, descriptor: &Descriptor) -
 
 fn missing(repository: &Repository, what: &str, descriptor: &Descriptor) -> Refusal {
     let digest = descriptor.digest;
-    let why = format!("the manifest names the {what} {digest}, which `{repository}` does not have: push it first");
+    let why =
+        format!("the manifest names the {what} {digest}, which `{repository}` does not have: push it first");
     Refusal::new(Code::ManifestBlobUnknown, why)
 }
 

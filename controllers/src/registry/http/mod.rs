@@ -71,8 +71,7 @@ pub(super) fn router(registry: Registry, access: Access) -> Router {
 }
 
 async fn root(State(served): State<Arc<Served>>, method: Method, headers: HeaderMap) -> Response {
-    let answer =
-        served.answer(Endpoint::Root, method, Parameters::default(), &headers, Body::empty()).await;
+    let answer = served.answer(Endpoint::Root, method, Parameters::default(), &headers, Body::empty()).await;
     answer.into_response()
 }
 

@@ -184,7 +184,8 @@ fn parse_digest(text: &str) -> Result<Digest, Refusal> {
 
 fn created(repository: &Repository, digest: &Digest) -> Response {
     let location = format!("/v2/{repository}/blobs/{digest}");
-    (StatusCode::CREATED, [(header::LOCATION, location), (CONTENT_DIGEST, digest.to_string())]).into_response()
+    (StatusCode::CREATED, [(header::LOCATION, location), (CONTENT_DIGEST, digest.to_string())])
+        .into_response()
 }
 
 fn accepted(status: StatusCode, repository: &Repository, lease: &Lease) -> Response {
