@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::apiserver::{ApiServer, StoreError};
-use crate::{catalog, federated};
 use crate::hub::{Hub, HubConfig, Token, log_router};
 use crate::registry::{Access, Registry, RegistryError};
+use crate::{catalog, federated};
 use data::DataDir;
 
 /// How long connections may take to end at shutdown.

@@ -69,8 +69,17 @@ fn observed() -> Observed {
     );
     Observed {
         job,
-        plugins: vec![plugin("fedavg", "aggregator"), plugin("sgd", "trainer"), plugin("evaluator", "evaluator")],
-        models: vec![resource("Model", "mlp.1", json!({"reference": "mlp:1"}), ready(json!({"digest": digest("mlp")})))],
+        plugins: vec![
+            plugin("fedavg", "aggregator"),
+            plugin("sgd", "trainer"),
+            plugin("evaluator", "evaluator"),
+        ],
+        models: vec![resource(
+            "Model",
+            "mlp.1",
+            json!({"reference": "mlp:1"}),
+            ready(json!({"digest": digest("mlp")})),
+        )],
         datasets: vec![dataset("a", "edge-a"), dataset("b", "edge-b"), dataset("held-out", "cloud-1")],
         nodes: vec![cloud("cloud-1"), cloud("cloud-2")],
         workers: Vec::new(),
@@ -200,16 +209,25 @@ fn workers_are_declared_in_full() {
     let names: Vec<String> = observed.workers.iter().map(|worker| worker.name_any()).collect();
     assert_eq!(names, ["job-aggregator", "job-trainer-a", "job-trainer-b", "job-evaluator"]);
     let trainer = worker(&mut observed, "job-trainer-b").clone();
-    assert_eq!((trainer.spec.node.as_str(), trainer.spec.joins.as_deref()), ("edge-b", Some("job-aggregator")));
-    assert_eq!((trainer.spec.datasets[0].name.as_str(), trainer.spec.datasets[0].dataset.as_str()), ("train", "b"));
+    assert_eq!(
+        (trainer.spec.node.as_str(), trainer.spec.joins.as_deref()),
+        ("edge-b", Some("job-aggregator"))
+    );
+    assert_eq!(
+        (trainer.spec.datasets[0].name.as_str(), trainer.spec.datasets[0].dataset.as_str()),
+        ("train", "b")
+    );
     assert_eq!(trainer.spec.parameters["schedule"], Value::Null);
     let owner = &trainer.owner_references()[0];
-    assert_eq!((owner.uid.as_str(), owner.controller, owner.block_owner_deletion), ("job-uid", Some(true), Some(true)));
+    assert_eq!(
+        (owner.uid.as_str(), owner.controller, owner.block_owner_deletion),
+        ("job-uid", Some(true), Some(true))
+    );
     let task = worker(&mut observed, "job-aggregator").spec.aggregation.clone().unwrap();
-    assert_eq!((task.trainers, task.evaluators), (
-        vec!["job-trainer-a".to_owned(), "job-trainer-b".to_owned()],
-        vec!["job-evaluator".to_owned()],
-    ));
+    assert_eq!(
+        (task.trainers, task.evaluators),
+        (vec!["job-trainer-a".to_owned(), "job-trainer-b".to_owned()], vec!["job-evaluator".to_owned()],)
+    );
 }
 
 #[test]
@@ -235,7 +253,8 @@ fn a_new_version_of_a_plugin_leaves_a_job_that_began_alone() {
 #[test]
 fn the_aggregators_rounds_become_the_jobs() {
     let mut observed = running();
-    let said = json!({"phase": "Running", "rounds": rounds(2), "participants": ["job-trainer-a", "job-trainer-b"]});
+    let said =
+        json!({"phase": "Running", "rounds": rounds(2), "participants": ["job-trainer-a", "job-trainer-b"]});
     report(&mut observed, "job-aggregator", said);
     settle(&mut observed);
     let status = status(&observed);
@@ -246,7 +265,11 @@ fn the_aggregators_rounds_become_the_jobs() {
 fn success_declares_the_model_and_completes_the_job() {
     let mut observed = running();
     let result = digest("result");
-    report(&mut observed, "job-aggregator", json!({"phase": "Succeeded", "rounds": rounds(3), "resultDigest": result}));
+    report(
+        &mut observed,
+        "job-aggregator",
+        json!({"phase": "Succeeded", "rounds": rounds(3), "resultDigest": result}),
+    );
     settle(&mut observed);
     let status = status(&observed);
     assert_eq!((status.phase, status.round), (JobPhase::Succeeded, Some(3)));
@@ -277,7 +300,11 @@ fn success_without_a_result_is_a_failure() {
 #[test]
 fn the_aggregators_failure_is_the_jobs_and_ends_the_others() {
     let mut observed = running();
-    report(&mut observed, "job-aggregator", json!({"phase": "Failed", "reason": "Trapped", "message": "unreachable"}));
+    report(
+        &mut observed,
+        "job-aggregator",
+        json!({"phase": "Failed", "reason": "Trapped", "message": "unreachable"}),
+    );
     settle(&mut observed);
     let status = status(&observed);
     assert_eq!((status.phase, status.reason.as_deref()), (JobPhase::Failed, Some("Trapped")));
@@ -299,7 +326,11 @@ fn a_trainers_failure_is_borne_while_enough_are_left() {
 #[test]
 fn too_few_trainers_fail_the_job_for_good() {
     let mut observed = running();
-    report(&mut observed, "job-trainer-a", json!({"phase": "Failed", "reason": "OutOfMemory", "message": "8 GiB"}));
+    report(
+        &mut observed,
+        "job-trainer-a",
+        json!({"phase": "Failed", "reason": "OutOfMemory", "message": "8 GiB"}),
+    );
     settle(&mut observed);
     let status = status(&observed);
     assert_eq!((status.phase, status.reason.as_deref()), (JobPhase::Failed, Some("TooFewParticipants")));
@@ -341,7 +372,8 @@ fn a_changed_spec_is_noted_and_not_followed() {
 #[test]
 fn another_owners_worker_of_a_wanted_name_is_left_alone() {
     let mut observed = running();
-    worker(&mut observed, "job-trainer-a").metadata.owner_references.as_mut().unwrap()[0].uid = "old".to_owned();
+    worker(&mut observed, "job-trainer-a").metadata.owner_references.as_mut().unwrap()[0].uid =
+        "old".to_owned();
     let decision = decide(&observed);
     assert!(decision.again_after.is_some());
     settle(&mut observed);
@@ -413,7 +445,9 @@ fn happen(observed: &mut Observed, event: &Event) {
                 worker.status = serde_json::from_value(said).unwrap();
             }
         }
-        Event::DeleteWorker(index) if *index < observed.workers.len() => drop(observed.workers.remove(*index)),
+        Event::DeleteWorker(index) if *index < observed.workers.len() => {
+            drop(observed.workers.remove(*index))
+        }
         Event::DeleteWorker(_) => {}
         Event::LoseNodes => observed.nodes.clear(),
         Event::NodesReturn => observed.nodes = vec![cloud("cloud-1"), cloud("cloud-2")],

@@ -10,9 +10,7 @@ use kube::api::{Api, PostParams};
 use kube::runtime::wait::await_condition;
 use sedge_api::Digest;
 use sedge_api::node::{self as proto, NodeRole, Status, WorkerPhase, WorkerStatus};
-use sedge_api::resources::{
-    Dataset, FederatedLearningJob, JobPhase, Model, Plugin, Role, Worker, is_true,
-};
+use sedge_api::resources::{Dataset, FederatedLearningJob, JobPhase, Model, Plugin, Role, Worker, is_true};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -94,11 +92,15 @@ async fn a_job_outlives_its_manager_and_ends_with_its_model() {
     let (manager, shutdown) = start(data.path()).await;
     let client = manager.client();
     let jobs: Api<FederatedLearningJob> = Api::default_namespaced(client.clone());
-    let job = resource("FederatedLearningJob", "digits", json!({
-        "model": "mlp:1",
-        "aggregation": {"plugin": "fedavg:1", "rounds": 2},
-        "training": {"plugin": "sgd:1", "datasets": {"names": ["shard"]}},
-    }));
+    let job = resource(
+        "FederatedLearningJob",
+        "digits",
+        json!({
+            "model": "mlp:1",
+            "aggregation": {"plugin": "fedavg:1", "rounds": 2},
+            "training": {"plugin": "sgd:1", "datasets": {"names": ["shard"]}},
+        }),
+    );
     jobs.create(&PostParams::default(), &job).await.unwrap();
     let reason = |job: &FederatedLearningJob| job.status.as_ref().and_then(|status| status.reason.clone());
     until::<FederatedLearningJob>(&client, "digits", |j| reason(j).as_deref() == Some("ModelNotFound")).await;
@@ -129,9 +131,14 @@ async fn a_job_outlives_its_manager_and_ends_with_its_model() {
     let mut progress = said(&aggregator, WorkerPhase::Running);
     progress.rounds = vec![round(1)];
     cloud.say(of_workers([progress])).await;
-    until::<FederatedLearningJob>(&client, "digits", |j| j.status.as_ref().is_some_and(|s| s.round == Some(1))).await;
+    until::<FederatedLearningJob>(&client, "digits", |j| {
+        j.status.as_ref().is_some_and(|s| s.round == Some(1))
+    })
+    .await;
 
     // The manager goes and comes back; its nodes dial again and are wanted for the same.
+    // A client in process holds the database open.
+    drop((client, jobs, datasets));
     shutdown.cancel();
     manager.wait().await.unwrap();
     let (manager, shutdown) = start(data.path()).await;
@@ -194,7 +201,12 @@ async fn the_kubeconfig_opens_the_api_and_the_logs() {
     let answering = async {
         let request = node.log_request().await;
         assert_eq!((request.worker_uid, request.tail), (worker.uid, 5));
-        let chunk = |text: &str, end| proto::LogChunk { id: request.id, text: text.to_owned(), end, error: String::new() };
+        let chunk = |text: &str, end| proto::LogChunk {
+            id: request.id,
+            text: text.to_owned(),
+            end,
+            error: String::new(),
+        };
         node.log(chunk("epoch 1\n", false)).await;
         node.log(chunk("epoch 2\n", true)).await;
     };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sedge_api::node::hub_client::HubClient;
 use sedge_api::node::{
-    Desired, LogChunk, LogRequest, ManagerMessage, NodeMessage, NodeRole, PROTOCOL, Register, Status, Welcome,
-    manager_message, node_message,
+    Desired, LogChunk, LogRequest, ManagerMessage, NodeMessage, NodeRole, PROTOCOL, Register, Status,
+    Welcome, manager_message, node_message,
 };
 use tokio::sync::mpsc;
 use tokio::time::timeout;

@@ -17,11 +17,15 @@ use super::{Manager, ManagerConfig, of_workers, only_worker, resource, said, sta
 
 /// A Worker that belongs to no job.
 pub(super) async fn declare(client: &Client, name: &str, node: &str) {
-    let worker = resource("Worker", name, json!({
-        "node": node, "role": "trainer",
-        "job": {"kind": "FederatedLearningJob", "name": "none", "uid": "none"},
-        "plugin": {"reference": "sgd:1", "digest": Digest::of(b"sgd")},
-    }));
+    let worker = resource(
+        "Worker",
+        name,
+        json!({
+            "node": node, "role": "trainer",
+            "job": {"kind": "FederatedLearningJob", "name": "none", "uid": "none"},
+            "plugin": {"reference": "sgd:1", "digest": Digest::of(b"sgd")},
+        }),
+    );
     let workers: Api<Worker> = Api::default_namespaced(client.clone());
     workers.create(&PostParams::default(), &worker).await.unwrap();
 }
