@@ -172,7 +172,7 @@ fn run(
             );
         }
         (WorkerPhase::Pending | WorkerPhase::Running, _) if left < minimum as usize => {
-            let why = of(Role::Trainer).filter(|worker| phase(worker) == WorkerPhase::Failed).last();
+            let why = of(Role::Trainer).rfind(|worker| phase(worker) == WorkerPhase::Failed);
             let (reason, message) = why.and_then(|w| w.status.as_ref()).map(failure).unwrap_or_default();
             let message = format!(
                 "{left} of {} trainers are left and at least {minimum} must take part; the last one named failed \

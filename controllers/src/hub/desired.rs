@@ -13,7 +13,7 @@ use sedge_api::resources::{
 use super::FederationSecret;
 
 /// The Workers to run and the Datasets to hold, by node, each sorted by namespace and name, so that equal
-/// wants are equal messages. A Worker that has ended is wanted no more.
+/// wants are equal messages. A Worker that has ended is wanted for its log alone.
 pub(super) fn desired<'a>(
     workers: impl Iterator<Item = &'a Worker> + Clone,
     datasets: impl Iterator<Item = &'a Dataset>,
@@ -35,8 +35,7 @@ pub(super) fn desired<'a>(
 
     let mut wanted: HashMap<String, node::Desired> = HashMap::new();
     for worker in workers {
-        let ended = worker.status.as_ref().is_some_and(|status| status.phase.is_final());
-        if ended || worker.metadata.deletion_timestamp.is_some() {
+        if worker.metadata.deletion_timestamp.is_some() {
             continue;
         }
         let task = match (&worker.spec.aggregation, &worker.spec.joins) {
@@ -91,6 +90,7 @@ fn message(worker: &Worker, task: Option<node::worker::Task>) -> node::Worker {
             call_millis: spec.resources.timeout.millis(),
         }),
         task,
+        ended: worker.status.as_ref().is_some_and(|status| status.phase.is_final()),
         namespace,
     }
 }
@@ -143,6 +143,8 @@ fn held(dataset: &Dataset) -> node::Dataset {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     use super::*;
@@ -206,9 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_has_ended_is_wanted_no_more() {
+    fn a_worker_that_has_ended_is_wanted_for_its_log_alone() {
         let mut workers = trainer_and_leader();
         workers[0].status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
+        let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        assert!(wanted["edge"].workers[0].ended, "{wanted:?}");
+
+        workers[0].metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
         assert!(!wanted.contains_key("edge"), "{wanted:?}");
     }

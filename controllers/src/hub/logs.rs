@@ -96,7 +96,7 @@ impl Logs {
             return;
         };
         let text = (!chunk.text.is_empty()).then(|| Piece::Text(chunk.text.into()));
-        let refused = (!chunk.error.is_empty()).then(|| LogError::Refused(chunk.error));
+        let refused = (!chunk.error.is_empty()).then_some(LogError::Refused(chunk.error));
         let end = chunk.end.then(|| Piece::End(refused.map_or(Ok(()), Err)));
         for piece in text.into_iter().chain(end) {
             if reader.send_timeout(piece, self.patience).await.is_err() {
@@ -141,7 +141,7 @@ impl Stream for LogStream {
             return Poll::Ready(None);
         }
         match ready!(self.pieces.poll_recv(context)) {
-            Some(Piece::Text(text)) => return Poll::Ready(Some(Ok(text))),
+            Some(Piece::Text(text)) => Poll::Ready(Some(Ok(text))),
             Some(Piece::End(outcome)) => {
                 self.ended = true;
                 Poll::Ready(outcome.err().map(Err))

@@ -198,6 +198,10 @@ impl Supervisor {
             self.board.put_worker(last);
             return;
         }
+        if wanted.ended {
+            // Its end is known to the manager but not here, so what was kept of it is lost: only a log may be left.
+            return;
+        }
         self.board.put_worker(status);
         let (lines, writer) = Lines::new(log);
         let writer = tokio::spawn(writer);

@@ -102,6 +102,17 @@ async fn a_worker_waits_for_its_plugin_and_is_forgotten_when_no_longer_desired()
 }
 
 #[tokio::test]
+async fn a_worker_whose_end_the_manager_knows_is_not_run_again() {
+    let data = tempfile::tempdir().unwrap();
+    let stage = Stage::start(data.path());
+    let ended = node::Worker { ended: true, ..trainer("ended") };
+    stage.supervisor.desire(desired(vec![ended, trainer("other")]));
+    let status = stage.until(|status| status.workers.iter().any(|w| w.reason == "RegistryUnreachable")).await;
+    assert!(status.workers.iter().all(|worker| worker.uid == "other"), "{status:?}");
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_restarted_node_goes_on_without_its_manager_and_failed_workers_stay_failed() {
     let data = tempfile::tempdir().unwrap();
     let broken = node::Worker { parameters: "[1]".to_owned(), ..trainer("broken") };
