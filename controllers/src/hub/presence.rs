@@ -86,16 +86,14 @@ async fn lost(hub: &Inner, name: &str) -> Result<(), kube::Error> {
 pub(super) async fn forget_unseen(hub: Arc<Inner>) {
     let time_to_return = async {
         tokio::time::sleep(hub.config.heartbeat * HEARTBEATS).await;
-        hub.view.ready().await
+        hub.view.ready().await;
     };
-    let ready = tokio::select! {
-        ready = time_to_return => ready,
-        () = hub.shutdown.cancelled() => false,
-    };
-    if ready {
-        for node in hub.view.nodes.state() {
-            gone(hub.clone(), node.name_any(), Duration::ZERO).await;
-        }
+    tokio::select! {
+        () = time_to_return => {}
+        () = hub.shutdown.cancelled() => return,
+    }
+    for node in hub.view.nodes.state() {
+        gone(hub.clone(), node.name_any(), Duration::ZERO).await;
     }
 }
 

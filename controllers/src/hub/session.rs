@@ -99,12 +99,9 @@ async fn serve(
     };
     let first = first.map_err(|_| Status::deadline_exceeded("no Register within ten seconds"))??;
     let node = Registration::parse(first.ok_or_else(|| Status::cancelled("the stream ended"))?)?;
-    let ready = tokio::select! {
-        ready = hub.view.ready() => ready,
-        () = hub.shutdown.cancelled() => false,
-    };
-    if !ready {
-        return Err(shutting_down());
+    tokio::select! {
+        () = hub.view.ready() => {}
+        () = hub.shutdown.cancelled() => return Err(shutting_down()),
     }
 
     let id = hub.unique();

@@ -26,6 +26,8 @@ pub(super) struct View {
     pub nodes: Store<EdgeNode>,
     /// Moves after a cache has taken up a change.
     changed: watch::Sender<()>,
+    /// Whether each cache has its first complete list.
+    listed: watch::Sender<bool>,
     writers: Mutex<Option<Writers>>,
 }
 
@@ -41,15 +43,30 @@ impl View {
         let (datasets, datasets_writer) = reflector::store();
         let (nodes, nodes_writer) = reflector::store();
         let writers = Writers { workers: workers_writer, datasets: datasets_writer, nodes: nodes_writer };
-        Self { workers, datasets, nodes, changed: watch::Sender::new(()), writers: Mutex::new(Some(writers)) }
+        Self {
+            workers,
+            datasets,
+            nodes,
+            changed: watch::Sender::new(()),
+            listed: watch::Sender::new(false),
+            writers: Mutex::new(Some(writers)),
+        }
     }
 
     /// Wait for the first complete lists. Until then nothing may be said to a node, as what is not yet
-    /// listed would be held for not wanted. False: the watches have ended.
-    pub async fn ready(&self) -> bool {
-        self.workers.wait_until_ready().await.is_ok()
+    /// listed would be held for not wanted. Ends by shutdown alone, which the caller is to wait for too.
+    pub async fn ready(&self) {
+        // Cannot fail: the sender is of this same view.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+    }
+
+    /// Wait for the stores themselves. For one caller alone: a store wakes only the last who waits.
+    async fn first_lists(&self) -> bool {
+        let listed = self.workers.wait_until_ready().await.is_ok()
             && self.datasets.wait_until_ready().await.is_ok()
-            && self.nodes.wait_until_ready().await.is_ok()
+            && self.nodes.wait_until_ready().await.is_ok();
+        self.listed.send_replace(listed);
+        listed
     }
 
     /// Have every session's wants worked out again.
@@ -89,7 +106,7 @@ where
 pub(super) async fn plan(hub: Arc<Inner>) {
     let mut changed = hub.view.changed.subscribe();
     let ready = tokio::select! {
-        ready = hub.view.ready() => ready,
+        ready = hub.view.first_lists() => ready,
         () = hub.shutdown.cancelled() => false,
     };
     if !ready {
