@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_node_is_refused_with_what_is_wrong() {
-        let cases: [(fn(&mut node::Register), &str); 6] = [
+        type Spoil = fn(&mut node::Register);
+        let cases: [(Spoil, &str); 6] = [
             (|r| r.protocol = 99, "version 99"),
             (|r| r.node = "../etc".to_owned(), "name must be"),
             (|r| r.role = 0, "role is missing"),
