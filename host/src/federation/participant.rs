@@ -161,10 +161,14 @@ impl Participant {
                     Err(status) => return refused(&status),
                 },
                 // An aborted task has nothing to say.
-                Some(done) = session.task.join_next() => if let Ok(Some(ended)) = done {
-                    drop(outbound);
-                    say_goodbye(inbound).await;
-                    return Err(ended);
+                Some(done) = session.task.join_next() => if let Ok(Some(failed)) = done {
+                    let last = failed.is_last();
+                    let _ = say(&outbound, Up::Failure(failed.words())).await;
+                    if last {
+                        drop(outbound);
+                        say_goodbye(inbound).await;
+                        return Err(failed.failure.into());
+                    }
                 },
             }
         }
@@ -235,12 +239,8 @@ impl Participant {
                 }),
             };
             let failure = done.err()?;
-            let last = !matches!(failure.reason, Reason::HostError | Reason::Cancelled);
-            let (reason, message) = (failure.reason.to_string(), failure.message.clone());
-            let words = Failure { round: order.round, reason, message, r#final: last };
             reporter.line(&format!("round {}: {}: {}", order.round, failure.reason, failure.message));
-            let _ = say(&outbound, Up::Failure(words)).await;
-            last.then(|| failure.into())
+            Some(Failed { round: order.round, failure })
         });
     }
 }
@@ -256,7 +256,26 @@ struct Ordered {
 /// What a session has under way; dropped with it.
 struct Session {
     receiving: Option<(Ordered, Incoming)>,
-    task: JoinSet<Option<Ended>>,
+    task: JoinSet<Option<Failed>>,
+}
+
+/// Work that ended badly. The session says so, and not the task itself: what the aggregator answers must not
+/// come before the session knows why.
+struct Failed {
+    round: u32,
+    failure: runtime::Failure,
+}
+
+impl Failed {
+    /// Whether the plugin would fail again in every later round.
+    fn is_last(&self) -> bool {
+        !matches!(self.failure.reason, Reason::HostError | Reason::Cancelled)
+    }
+
+    fn words(&self) -> Failure {
+        let (reason, message) = (self.failure.reason.to_string(), self.failure.message.clone());
+        Failure { round: self.round, reason, message, r#final: self.is_last() }
+    }
 }
 
 impl Session {
