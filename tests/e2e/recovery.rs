@@ -70,3 +70,24 @@ fn an_aggregator_killed_resumes_at_the_last_finished_round() -> Result<()> {
     assert_eq!(job::rounds(&job)?[..3], job::rounds(&before)?[..3]);
     Ok(())
 }
+
+#[test]
+fn a_platform_that_was_told_to_stop_has_everything_when_it_starts_again() -> Result<()> {
+    let built = Built::from_environment()?;
+    let mut platform = Platform::up(&built, 2)?;
+    platform.prepare_digits(2, 12)?;
+    platform.cli.apply(&example(&[("rounds: 20", "rounds: 2")]))?;
+    let before = job::await_complete(&platform, "digits", "2m")?;
+
+    assert!(platform.manager().terminate()?, "SIGTERM ends it well:\n{}", platform.manager().output());
+    platform.restart_manager()?;
+
+    let after = job::get(&platform.cli, "digits")?;
+    assert_eq!(before["status"], after["status"]);
+    let result = after["status"]["result"]["reference"].as_str().unwrap_or_default();
+    platform.cli.run(&["model", "inspect", result])?;
+    platform.await_nodes(&["cloud".to_owned(), "edge-1".to_owned(), "edge-2".to_owned()])?;
+    let log = platform.cli.run(&["logs", "job/digits"])?;
+    assert!(log.contains("round 2: 2 updates"), "{log}");
+    Ok(())
+}

@@ -21,6 +21,8 @@ use super::workers::{JOB_LABEL, JOB_UID_LABEL, Job, declared};
 
 /// How long after a job's success its Workers may take to say that they ended.
 const FAREWELL: Duration = Duration::from_secs(60);
+/// The same after a job's failure, whose cause one of them may be about to tell.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Everything that bears on one job. Resources of other namespaces than the job's are left out.
 #[derive(Debug, Clone)]
@@ -53,7 +55,7 @@ pub enum Action {
         /// Its uid.
         uid: String,
     },
-    /// Give a Worker its final status; the hub then takes it from its node.
+    /// Give a Worker its final status; its node then ends it.
     EndWorker {
         /// Its name.
         name: String,
@@ -205,11 +207,12 @@ fn over(observed: &Observed, job: &Job, status: FederatedLearningJobStatus) -> D
     let failed = status.phase == JobPhase::Failed;
     let mut rest = observed.workers.iter().filter(|w| owned(w, job) && !phase(w).is_final()).peekable();
     let mut decision = Decision::default();
-    // Workers of a job that went well were told so by the aggregator and are about to say that they ended;
-    // only one whose node was out of touch is ended here.
+    // Workers are told by the aggregator and say themselves how they ended; only one whose node is out of touch,
+    // or whom nobody could tell, is ended here.
     let since = status.finished_at.as_ref().map_or(Timestamp::MIN, |at| at.0);
-    let patience = FAREWELL.saturating_sub(observed.now.duration_since(since).try_into().unwrap_or_default());
-    if !failed && !patience.is_zero() {
+    let given = if failed { LAST_WORDS } else { FAREWELL };
+    let patience = given.saturating_sub(observed.now.duration_since(since).try_into().unwrap_or_default());
+    if !patience.is_zero() {
         decision.again_after = rest.peek().map(|_| patience);
     } else {
         decision.actions.extend(rest.map(|worker| end(observed, worker, failed)));

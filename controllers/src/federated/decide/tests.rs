@@ -1,6 +1,6 @@
 //! Each situation of a job, and what is decided in it.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use sedge_api::resources::{
     Dataset, EdgeNode, FederatedLearningJob, JobPhase, Plugin, Worker, WorkerStatus, is_true,
@@ -309,6 +309,9 @@ fn the_aggregators_failure_is_the_jobs_and_ends_the_others() {
     let status = status(&observed);
     assert_eq!((status.phase, status.reason.as_deref()), (JobPhase::Failed, Some("Trapped")));
     assert!(is_true(&status.conditions, "Failed"));
+    assert!(worker(&mut observed, "job-trainer-a").status.is_none(), "it may say itself how it ended");
+    observed.now += SignedDuration::from_secs(5);
+    settle(&mut observed);
     let trainer = worker(&mut observed, "job-trainer-a").status.clone().unwrap();
     assert_eq!((trainer.phase, trainer.reason.as_deref()), (WorkerPhase::Failed, Some("JobFailed")));
 }
@@ -336,6 +339,8 @@ fn too_few_trainers_fail_the_job_for_good() {
     assert_eq!((status.phase, status.reason.as_deref()), (JobPhase::Failed, Some("TooFewParticipants")));
     let failed = status.conditions.iter().find(|condition| condition.type_ == "Failed").unwrap();
     assert!(failed.message.contains("OutOfMemory"), "{}", failed.message);
+    observed.now += SignedDuration::from_secs(5);
+    settle(&mut observed);
     assert!(observed.workers.iter().all(|worker| phase(worker).is_final()));
 }
 
