@@ -58,7 +58,7 @@ async fn an_invalid_object_is_refused_with_the_fields_that_are_wrong() {
     empty.data = json!({"spec": {"model": "UPPER", "training": {"plugin": "p", "datasets": {}}}});
     let status = refusal(dynamic(&server).create(&PostParams::default(), &empty).await);
     let fields: Vec<String> = status.details.unwrap().causes.into_iter().map(|cause| cause.field).collect();
-    assert_eq!(fields, ["spec.aggregation", "spec.model"]);
+    assert_eq!(fields, ["spec.aggregation", "spec.model", "spec.training.datasets"]);
 }
 
 #[tokio::test]
