@@ -95,6 +95,9 @@ pub struct ArtifactRef {
 }
 
 impl ArtifactRef {
+    /// Most characters in `name:tag`.
+    pub const MAX: usize = 128;
+
     /// The part before the colon.
     pub fn name(&self) -> &str {
         &self.name
@@ -131,13 +134,16 @@ impl FromStr for ArtifactRef {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let error = |why| InvalidName::new("reference (name:tag)", text, why);
+        if text.len() > Self::MAX {
+            return Err(error("it has at most 128 characters"));
+        }
         let (name, tag) = text.split_once(':').unwrap_or((text, "latest"));
         if !is_dns_label(name) {
             return Err(error("the name takes lower-case letters, digits and inner `-`, at most 63"));
         }
         let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if tag.is_empty() || tag.len() > 128 || !tag.bytes().all(inner) {
-            return Err(error("the tag takes 1 to 128 letters, digits, `.`, `_` and `-`"));
+        if tag.is_empty() || !tag.bytes().all(inner) {
+            return Err(error("the tag takes letters, digits, `.`, `_` and `-`, at least one"));
         }
         if !tag.starts_with(|c: char| c.is_ascii_alphanumeric())
             || !tag.ends_with(|c: char| c.is_ascii_alphanumeric())
@@ -148,7 +154,9 @@ impl FromStr for ArtifactRef {
         if is_resource_name(&reference.resource_name()) {
             Ok(reference)
         } else {
-            Err(error("the tag must not have two signs of `.`, `_`, `-` in a row around a dot"))
+            Err(error(
+                "between dots, the tag has 1 to 63 characters that begin and end with a letter or digit",
+            ))
         }
     }
 }
@@ -183,8 +191,10 @@ pub fn is_resource_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label)
 }
 
+/// A type is written and read as text in resources. Its schema accepts nothing that it cannot read back: an
+/// object that an API server has taken and a controller cannot read would stop that controller's watch.
 macro_rules! serde_as_text {
-    ($type:ty, $pattern:literal, $example:literal) => {
+    ($type:ty, $pattern:literal, at most $length:expr, $example:literal) => {
         impl Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -207,7 +217,9 @@ macro_rules! serde_as_text {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "pattern": $pattern, "example": $example })
+                schemars::json_schema!({
+                    "type": "string", "pattern": $pattern, "maxLength": $length, "example": $example,
+                })
             }
         }
     };
@@ -217,11 +229,14 @@ pub(crate) use serde_as_text;
 serde_as_text!(
     Digest,
     "^sha256:[0-9a-f]{64}$",
+    at most 71,
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 );
 serde_as_text!(
     ArtifactRef,
-    "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$",
+    // The name is a DNS label; so is each part of the tag between dots, but for upper case and `_`.
+    "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(:[A-Za-z0-9]([-_A-Za-z0-9]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([-_A-Za-z0-9]{0,61}[A-Za-z0-9])?)*)?$",
+    at most ArtifactRef::MAX,
     "fedavg:0.1.0"
 );
 
@@ -256,7 +271,11 @@ mod tests {
             ("fedavg:", "the tag takes"),
             ("fedavg:a/b", "the tag takes"),
             ("fedavg:-1", "the tag begins"),
-            ("fedavg:1..2", "two signs"),
+            ("fedavg:1..2", "between dots"),
+            ("fedavg:1.-2", "between dots"),
+            (&format!("fedavg:{}", "x".repeat(64)), "between dots"),
+            (&"x".repeat(64), "the name takes"),
+            (&format!("fedavg:{}", "x.".repeat(64)), "at most 128"),
         ] {
             let error = text.parse::<ArtifactRef>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -89,8 +89,8 @@ pub struct Period(Duration);
 const PERIOD_UNITS: [(&str, u64); 4] = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
 
 impl Period {
-    /// The longest period: a year of 365 days.
-    pub const MAX: Self = Self(Duration::from_secs(365 * 24 * 3600));
+    /// The longest period: 99,999 hours, more than eleven years.
+    pub const MAX: Self = Self(Duration::from_secs(99_999 * 3600));
 
     /// That many seconds.
     pub const fn from_secs(seconds: u64) -> Self {
@@ -128,7 +128,7 @@ impl FromStr for Period {
         let error = || InvalidQuantity {
             what: "period of time",
             value: text.chars().take(40).collect(),
-            example: "`500ms`, `30s`, `2m` or `1h`, more than zero and at most a year",
+            example: "`500ms`, `30s`, `2m` or `1h`, more than zero and at most 99999h",
         };
         let (number, unit) = PERIOD_UNITS
             .iter()
@@ -143,8 +143,19 @@ impl FromStr for Period {
     }
 }
 
-serde_as_text!(MemorySize, "^[0-9]+(k|Ki|M|Mi|G|Gi|T|Ti)?$", "256Mi");
-serde_as_text!(Period, "^[0-9]+(ms|s|m|h)$", "60s");
+// In each unit, as many digits as surely fit: in bytes into a u64, as a period into its longest.
+serde_as_text!(
+    MemorySize,
+    "^([0-9]{1,19}|[0-9]{1,16}(k|Ki)|[0-9]{1,13}(M|Mi)|[0-9]{1,10}(G|Gi)|[0-9]{1,7}(T|Ti))$",
+    at most 19,
+    "256Mi"
+);
+serde_as_text!(
+    Period,
+    "^[1-9]([0-9]{0,9}ms|[0-9]{0,6}s|[0-9]{0,5}m|[0-9]{0,4}h)$",
+    at most 12,
+    "60s"
+);
 
 #[cfg(test)]
 mod tests {
@@ -164,7 +175,7 @@ mod tests {
         for text in ["", "Mi", "-1", "1.5Gi", "1 Gi", "99999999999999999999", "99999999Ti"] {
             assert!(text.parse::<MemorySize>().is_err(), "{text}");
         }
-        for text in ["", "s", "0s", "10", "-1s", "1.5s", "9000h", "99999999999999999999s"] {
+        for text in ["", "s", "0s", "10", "-1s", "1.5s", "100000h", "99999999999999999999s"] {
             assert!(text.parse::<Period>().is_err(), "{text}");
         }
     }

@@ -125,6 +125,12 @@ impl ApiError {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
+    /// 408: the body did not arrive.
+    pub fn too_slow(patience: std::time::Duration) -> Self {
+        let message = format!("the body did not arrive within {patience:?}");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+    }
+
     /// 409: the name is taken.
     pub fn already_exists(kind: &Kind, name: &str) -> Self {
         let message = format!("{} \"{name}\" already exists", kind.resource);

@@ -22,7 +22,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::runtime::Controller;
-use kube::runtime::controller::Action;
+use kube::runtime::controller::{self, Action};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use sedge_api::resources::{Model, Plugin};
@@ -73,7 +73,7 @@ where
 {
     let pushes = WatchStream::from_changes(registry.watch()).map(|_| ());
     Controller::new(Api::<K>::all(client.clone()), watcher::Config::default())
-        .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(pushes)
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(
@@ -85,8 +85,11 @@ where
             Arc::new(Context { client, registry }),
         )
         .for_each(|result| async move {
-            if let Err(error) = result {
-                tracing::debug!(kind = K::WORD, %error, "reconciliation");
+            match result {
+                // The error policy has told of it.
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
+                Err(controller::Error::ObjectNotFound(_)) => {}
+                Err(error) => tracing::warn!(kind = K::WORD, %error, "the watch is interrupted"),
             }
         })
         .await;

@@ -58,11 +58,11 @@ pub enum DatasetFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Split {
-    /// Share of samples held out for testing, from 0 to below 1.
+    /// Share of samples held out for testing, from 0 to 0.99. 0 by default.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.99))]
     pub test: f64,
-    /// Seed of the permutation that decides which.
+    /// Seed of the permutation that decides which, up to 2^53 - 1. 0 by default.
     #[serde(default)]
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub seed: u64,
@@ -94,7 +94,7 @@ pub struct DatasetStatus {
 pub struct DatasetColumn {
     /// Its name.
     pub name: String,
-    /// Type of its elements.
+    /// Type of its elements, e.g. `f32` or `i64`.
     pub dtype: String,
     /// Its shape without the first dimension, which counts samples.
     pub shape: Vec<u64>,

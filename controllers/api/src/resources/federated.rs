@@ -56,7 +56,7 @@ pub struct Aggregation {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "any_object")]
     pub parameters: Map<String, Value>,
-    /// Which nodes may aggregate; absent, any with the role cloud.
+    /// Labels of the nodes that may aggregate; absent, any node with the role cloud may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<LabelSelector>,
     /// Number of rounds.
@@ -65,7 +65,8 @@ pub struct Aggregation {
     /// Who must take part.
     #[serde(default)]
     pub participants: Participants,
-    /// A round closes at the latest after this; one with fewer than the minimum of updates is done again.
+    /// A round closes at the latest after this, e.g. `90s` or `10m`; one with fewer than the minimum of updates
+    /// is done again. 10m by default.
     #[serde(default = "default_deadline")]
     pub round_deadline: Period,
     /// What the aggregator may use.
@@ -77,11 +78,11 @@ pub struct Aggregation {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Participants {
-    /// No round starts or closes with fewer.
+    /// No round starts or closes with fewer. 1 by default.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100_000))]
     pub minimum: u32,
-    /// A round closes as soon as this share of those invited have answered, from above 0 to 1.
+    /// A round closes as soon as this share of those invited have answered, from above 0 to 1. 1 by default.
     #[serde(default = "whole")]
     #[schemars(range(min = 0.000_001, max = 1.0))]
     pub fraction: f64,
@@ -110,13 +111,14 @@ pub struct Training {
     pub datasets: DatasetSelection,
 }
 
-/// Datasets by name, by label, or both.
+/// Datasets by name, by label, or both; at least one of the two.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{"required": ["names"]}, {"required": ["selector"]}]))]
 pub struct DatasetSelection {
     /// These, by name; the job waits until each is there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10_000))]
+    #[schemars(length(min = 1, max = 10_000), inner(length(min = 1, max = 253)))]
     pub names: Vec<String>,
     /// All whose labels match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,7 +147,7 @@ pub struct Evaluation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StopCondition {
-    /// Name of the metric.
+    /// Name of the metric, as a round's record has it: `accuracy` of the evaluation, `train.loss` of the training.
     #[schemars(length(min = 1, max = 253))]
     pub metric: String,
     /// How it compares.
@@ -179,7 +181,7 @@ pub struct FederatedLearningJobStatus {
     /// changed after the job began, which the job does not follow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// Rounds closed.
+    /// The latest round that has closed, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<u32>,
     /// Trainers connected now.
@@ -224,7 +226,6 @@ pub struct PinnedInputs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluator: Option<PinnedDataset>,
     /// The spec as it was.
-    #[schemars(schema_with = "any_object")]
     pub spec: FederatedLearningJobSpec,
 }
 

@@ -50,7 +50,7 @@ pub struct ModelStatus {
     /// Number of elements in its weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,
-    /// Size of its weights.
+    /// Size of its weights in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_bytes: Option<u64>,
 }

@@ -47,7 +47,7 @@ pub struct PluginStatus {
     /// Roles that it can play.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
-    /// Size of the component.
+    /// Size of the component in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// Interfaces that it imports.

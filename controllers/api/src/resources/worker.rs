@@ -93,10 +93,10 @@ pub struct DatasetGrant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
-    /// Linear memory of the plugin and tensors held for it, together.
+    /// Linear memory of the plugin and tensors held for it, together, in bytes: `64Mi`, `1Gi`. 512Mi by default.
     #[serde(default = "Resources::default_memory")]
     pub memory: MemorySize,
-    /// Wall-clock time of one call: a round of training, an evaluation, folding one update.
+    /// Wall-clock time of one call: a round of training, an evaluation, folding one update. 10m by default.
     #[serde(default = "Resources::default_timeout")]
     pub timeout: Period,
 }
@@ -122,10 +122,13 @@ impl Default for Resources {
 #[serde(rename_all = "camelCase")]
 pub struct AggregationTask {
     /// Rounds in all.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub rounds: u32,
     /// No round starts or closes with fewer participants.
+    #[schemars(range(min = 1, max = 100_000))]
     pub minimum: u32,
-    /// A round closes when this share of those invited have answered.
+    /// A round closes when this share of those invited have answered, from above 0 to 1.
+    #[schemars(range(min = 0.000_001, max = 1.0))]
     pub fraction: f64,
     /// A round closes at the latest after this, if the minimum has answered.
     pub deadline: Period,
@@ -229,7 +232,7 @@ pub struct RoundRecord {
     /// Of the evaluation, and of the training as `train.NAME` (mean weighted by samples).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric>,
-    /// From invitation to the evaluation's report.
+    /// Milliseconds from invitation to the evaluation's report.
     pub duration_millis: u64,
     /// When it closed.
     pub finished_at: Time,

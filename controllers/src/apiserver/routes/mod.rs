@@ -7,6 +7,7 @@ mod place;
 mod request;
 mod token;
 mod watch;
+mod yaml;
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
@@ -128,7 +129,7 @@ impl Call {
     async fn create(self, parts: &Parts, body: axum::body::Body) -> Result<Response, ApiError> {
         let (dry_run, validation) = (self.parameters.is_dry_run()?, self.parameters.validation()?);
         let media_type = request::media_type(&parts.headers);
-        let body = request::parse_object(media_type, &request::read_body(body).await?)?;
+        let body = request::parse_object(media_type, request::read_body(body).await?).await?;
         let (server, kind) = (self.server.clone(), self.target.kind.clone());
         if kind.namespaced && self.target.namespace.is_none() {
             return Err(ApiError::method_not_allowed());
@@ -144,7 +145,7 @@ impl Call {
     async fn replace(self, name: &str, parts: &Parts, body: axum::body::Body) -> Result<Response, ApiError> {
         let (dry_run, validation) = (self.parameters.is_dry_run()?, self.parameters.validation()?);
         let media_type = request::media_type(&parts.headers);
-        let body = request::parse_object(media_type, &request::read_body(body).await?)?;
+        let body = request::parse_object(media_type, request::read_body(body).await?).await?;
         let (server, kind, key, part) =
             (self.server.clone(), self.target.kind.clone(), self.key(name), self.target.part);
         let written = self
@@ -157,7 +158,7 @@ impl Call {
     async fn patch(self, name: &str, parts: &Parts, body: axum::body::Body) -> Result<Response, ApiError> {
         let (dry_run, validation) = (self.parameters.is_dry_run()?, self.parameters.validation()?);
         let media_type = request::media_type(&parts.headers);
-        let patch = parse_patch(media_type, &request::read_body(body).await?, &self.parameters)?;
+        let patch = parse_patch(media_type, request::read_body(body).await?, &self.parameters).await?;
         let (server, kind, key, part) =
             (self.server.clone(), self.target.kind.clone(), self.key(name), self.target.part);
         let written = self
@@ -185,6 +186,10 @@ impl Call {
         let (options, dry_run) = delete_options::parse(&body, &self.parameters)?;
         let (server, kind) = (self.server.clone(), self.target.kind.stored().clone());
         let Some(name) = name else {
+            if kind.namespaced && self.target.namespace.is_none() {
+                // As on a cluster: nobody means all namespaces.
+                return Err(ApiError::method_not_allowed());
+            }
             let (selector, namespace) = (self.selector()?, self.target.namespace.clone());
             let deleted = self.server.store.write(dry_run, move |tx| {
                 let wanted = |object: &Value| selector.matches(object);
@@ -224,15 +229,15 @@ pub fn matches(selector: &Selector, text: &str) -> Result<bool, ApiError> {
     Ok(selector.matches(&object))
 }
 
-fn parse_patch(media_type: &str, body: &[u8], parameters: &Parameters) -> Result<Patch, ApiError> {
+async fn parse_patch(media_type: &str, body: Bytes, parameters: &Parameters) -> Result<Patch, ApiError> {
     let patch = match media_type {
-        "application/merge-patch+json" => Patch::merge(request::parse_json(body)?),
-        "application/json-patch+json" => Patch::json(request::parse_json(body)?),
+        "application/merge-patch+json" => Patch::merge(request::parse_json(&body)?),
+        "application/json-patch+json" => Patch::json(request::parse_json(&body)?),
         "application/apply-patch+yaml" => {
             if parameters.field_manager.is_empty() {
                 return Err(ApiError::bad_request("fieldManager is required for apply"));
             }
-            Patch::apply(request::parse_yaml(body)?)
+            Patch::apply(request::parse_yaml(body).await?)
         }
         other => {
             return Err(ApiError::unsupported_media_type(format!(

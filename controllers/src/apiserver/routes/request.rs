@@ -2,6 +2,7 @@
 //! parsers are pure, but for the body, which is read with a bound.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Query;
 use axum::http::{HeaderMap, Uri, header};
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::MAX_BODY;
+use super::{MAX_BODY, yaml};
 use crate::apiserver::kinds::{Kind, Kinds};
 use crate::apiserver::object::Part;
 use crate::apiserver::status::ApiError;
@@ -178,10 +179,18 @@ pub fn media_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// The bytes of a body, at most [`MAX_BODY`].
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The bytes of a body, at most [`MAX_BODY`], and within [`PATIENCE`].
 pub async fn read_body(body: axum::body::Body) -> Result<Bytes, ApiError> {
+    read_within(body, PATIENCE).await
+}
+
+async fn read_within(body: axum::body::Body, patience: Duration) -> Result<Bytes, ApiError> {
     use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+    let body = tokio::time::timeout(patience, Limited::new(body, MAX_BODY).collect()).await;
+    let body = body.map_err(|_| ApiError::too_slow(patience))?.map_err(|error| {
         if error.downcast_ref::<LengthLimitError>().is_some() {
             ApiError::too_large(MAX_BODY)
         } else {
@@ -192,10 +201,10 @@ pub async fn read_body(body: axum::body::Body) -> Result<Bytes, ApiError> {
 }
 
 /// A body of JSON, or of YAML where the client says so.
-pub fn parse_object(media_type: &str, body: &[u8]) -> Result<Value, ApiError> {
+pub async fn parse_object(media_type: &str, body: Bytes) -> Result<Value, ApiError> {
     match media_type {
-        "" | "application/json" => parse_json(body),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(body),
+        "" | "application/json" => parse_json(&body),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(body).await,
         other => Err(ApiError::unsupported_media_type(format!(
             "the body is of type {other}; this server reads application/json and application/yaml"
         ))),
@@ -208,9 +217,11 @@ pub fn parse_json(body: &[u8]) -> Result<Value, ApiError> {
         .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))
 }
 
-/// A body of YAML.
-pub fn parse_yaml(body: &[u8]) -> Result<Value, ApiError> {
-    serde_yaml_ng::from_slice(body)
+/// A body of YAML. Reading it may take a second, so a thread that may block does.
+pub async fn parse_yaml(body: Bytes) -> Result<Value, ApiError> {
+    let parsed = tokio::task::spawn_blocking(move || yaml::parse(&body, MAX_BODY)).await;
+    parsed
+        .map_err(|error| ApiError::internal("a body could not be read", &error))?
         .map_err(|error| ApiError::bad_request(format!("the body is not YAML: {error}")))
 }
 
@@ -291,6 +302,14 @@ mod tests {
         ] {
             assert_eq!(form(accept), expected, "{accept}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let silent =
+            axum::body::Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let refused = read_within(silent, Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(refused.code(), http::StatusCode::REQUEST_TIMEOUT);
     }
 
     proptest! {

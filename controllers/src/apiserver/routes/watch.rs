@@ -117,9 +117,18 @@ impl Watch {
     /// The next lines; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.is_over || self.server.closing.is_cancelled() {
+                return None;
+            }
+            // Asked for first, so that a watch that always has something to tell ends too.
+            if Instant::now() >= self.deadline {
+                self.is_over = true;
+                // A bookmark says that all before it has been told.
+                let is_told = self.bookmarks.is_some() && self.initial.is_empty();
+                return is_told.then(|| self.bookmark(false));
+            }
             let mut lines = BytesMut::new();
-            let told = if self.is_over { return None } else { self.tell_what_is_there(&mut lines) };
-            if let Err(error) = told {
+            if let Err(error) = self.tell_what_is_there(&mut lines) {
                 self.is_over = true;
                 push(&mut lines, "ERROR", &error.status().to_string());
             }
@@ -136,10 +145,7 @@ impl Watch {
                 () = self.server.closing.cancelled() => return None,
                 changed = self.latest.changed() => self.is_over = changed.is_err(),
                 () = bookmark_due => return Some(self.bookmark(false)),
-                () = sleep_until(self.deadline) => {
-                    self.is_over = true;
-                    return self.bookmarks.is_some().then(|| self.bookmark(false));
-                }
+                () = sleep_until(self.deadline) => {}
             }
         }
     }

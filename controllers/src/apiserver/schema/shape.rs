@@ -1,13 +1,20 @@
-//! Giving an object its full shape: defaults for what is absent, and without what the schema does not name.
+//! Giving an object its full shape: defaults for what is absent, whole numbers written as such, and without
+//! what the schema does not name.
 
 use serde_json::{Map, Value};
 
-use super::{Additional, Schema, child};
+use super::{Additional, Schema, Type, child};
 
 impl Schema {
-    /// Put defaults where fields are absent, or null though they may not be.
+    /// Put defaults where fields are absent, or null though they may not be. An integer that came as `20.0`
+    /// becomes `20`: no typed client reads the former.
     pub fn fill(&self, value: &mut Value) {
         match value {
+            Value::Number(number) if self.kind == Some(Type::Integer) => {
+                if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(whole) {
+                    *value = whole.into();
+                }
+            }
             Value::Object(object) => self.fill_object(object),
             Value::Array(items) => {
                 if let Some(schema) = &self.items {
@@ -84,6 +91,11 @@ impl Schema {
     }
 }
 
+/// A float without a fraction as the integer that it is, where floats are exact.
+pub(super) fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9.0e15).then_some(number as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -103,7 +115,7 @@ mod tests {
                 "some": {"type": "string", "default": "x"},
             },
         }));
-        let mut value = json!({"list": [{}, {"n": 1}], "map": {"k": {}}, "none": null, "some": null});
+        let mut value = json!({"list": [{}, {"n": 1.0}], "map": {"k": {}}, "none": null, "some": null});
         schema.fill(&mut value);
         let expected = json!({
             "limits": {"memory": "1Gi"}, "list": [{"n": 3}, {"n": 1}], "map": {"k": {"b": true}},

@@ -1,9 +1,13 @@
 //! What breaks a schema, field by field, as causes of a `Status`.
+//!
+//! What passes here, a typed client must be able to read: one object that it cannot read would stop its watch
+//! of all others.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::shape::whole;
 use super::{Additional, Schema, Type, child};
 use crate::apiserver::status::Cause;
 
@@ -115,6 +119,13 @@ impl Schema {
     }
 
     fn check_number(&self, number: f64, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+        if self.kind == Some(Type::Integer)
+            && let Some((least, most)) = self.format.as_deref().and_then(range)
+            && as_integer(value).is_some_and(|number| number < least || number > most)
+        {
+            causes.push(Cause::invalid(path, value, format!("must be from {least} to {most}")));
+            return;
+        }
         if let Some(minimum) = self.minimum
             && (number < minimum.value || minimum.exclusive && number <= minimum.value)
         {
@@ -137,7 +148,13 @@ impl Schema {
     fn check_alternatives(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
         self.all_of.iter().for_each(|schema| schema.check(value, path, causes));
         if !self.any_of.is_empty() && !self.any_of.iter().any(|schema| schema.accepts(value)) {
-            causes.push(Cause::invalid(path, value, "must match at least one of the forms in anyOf"));
+            // What is most often meant is that one of some fields must be there.
+            let required = |form: &Self| (!form.required.is_empty()).then(|| form.required.join(" and "));
+            let rule = match self.any_of.iter().map(required).collect::<Option<Vec<_>>>() {
+                Some(fields) => format!("must have {}", fields.join(" or ")),
+                None => "must match at least one of the forms in anyOf".to_owned(),
+            };
+            causes.push(Cause::invalid(path, value, rule));
         }
         let matching = self.one_of.iter().filter(|schema| schema.accepts(value)).count();
         if !self.one_of.is_empty() && matching != 1 {
@@ -152,7 +169,23 @@ impl Schema {
 
 /// JSON has one kind of number: `1.0` is an integer as well.
 fn is_integer(value: &Value) -> bool {
-    value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < 9.0e15)
+    as_integer(value).is_some()
+}
+
+fn as_integer(value: &Value) -> Option<i128> {
+    let integer = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
+    integer.or_else(|| value.as_f64().and_then(whole).map(i128::from))
+}
+
+/// The integers that a format holds.
+fn range(format: &str) -> Option<(i128, i128)> {
+    Some(match format {
+        "int32" => (i32::MIN.into(), i32::MAX.into()),
+        "int64" => (i64::MIN.into(), i64::MAX.into()),
+        "uint32" => (0, u32::MAX.into()),
+        "uint64" => (0, u64::MAX.into()),
+        _ => return None,
+    })
 }
 
 fn check_count(
@@ -173,6 +206,7 @@ fn check_count(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::LazyLock;
 
     use proptest::prelude::*;
@@ -208,6 +242,16 @@ mod tests {
                 json!({"type": "number", "multipleOf": 0.5}),
                 json!(0.7),
                 "spec: Invalid value: 0.7: must be a multiple of 0.5",
+            ),
+            (
+                json!({"type": "integer", "format": "uint32"}),
+                json!(1_u64 << 32),
+                "spec: Invalid value: 4294967296: must be from 0 to 4294967295",
+            ),
+            (
+                json!({"type": "integer", "format": "int64"}),
+                json!(1_u64 << 63),
+                "spec: Invalid value: 9223372036854775808: must be from -9223372036854775808 to 9223372036854775807",
             ),
             (json!({"type": "integer"}), json!("1"), "spec: Invalid value: \"1\": must be of type integer"),
             (json!({"type": "integer"}), json!(1.5), "spec: Invalid value: 1.5: must be of type integer"),
@@ -259,6 +303,11 @@ mod tests {
                 "spec: Invalid value: []: must be an integer or a string",
             ),
             (
+                json!({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+                json!({}),
+                "spec: Invalid value: {}: must have a or b",
+            ),
+            (
                 json!({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),
                 json!({"a": 1, "b": 1}),
                 "spec: Invalid value: {\"a\":1,\"b\":1}: must match exactly one of the forms in oneOf, and matches 2",
@@ -306,7 +355,45 @@ mod tests {
         forms.map(|form| Schema::compile(&form).unwrap()).collect()
     });
 
+    /// Whether the schema of a job or plugin takes `text` at `path` below its spec.
+    fn takes(kind: &str, path: &[&str], text: &str) -> bool {
+        static FORMS: LazyLock<BTreeMap<String, Schema>> = LazyLock::new(|| {
+            let forms = sedge_api::resources::definitions().into_iter().map(|mut definition| {
+                let form = definition.spec.versions.remove(0).schema.unwrap().open_api_v3_schema.unwrap();
+                (definition.spec.names.kind, Schema::compile(&form).unwrap())
+            });
+            forms.collect()
+        });
+        let spec = FORMS[kind].property("spec").unwrap();
+        path.iter().fold(spec, |schema, name| schema.property(name).unwrap()).accepts(&text.into())
+    }
+
     proptest! {
+        #[test]
+        fn a_reference_is_taken_where_it_can_be_read(
+            text in "[a-z0-9][a-z0-9-]{0,70}(:[A-Za-z0-9._-]{0,70}){0,2}",
+        ) {
+            let is_read = text.parse::<sedge_api::ArtifactRef>().is_ok();
+            prop_assert_eq!(takes("FederatedLearningJob", &["model"], &text), is_read);
+            prop_assert_eq!(takes("Plugin", &["reference"], &text), is_read);
+        }
+
+        #[test]
+        fn amounts_are_taken_only_where_they_can_be_read(
+            memory in "[0-9]{0,21}(k|Ki|M|Mi|G|Gi|T|Ti|m)?", period in "[0-9]{0,12}(ms|s|m|h|d)?",
+        ) {
+            let taken = |name, text: &str| {
+                takes("FederatedLearningJob", &["training", "resources", name], text)
+            };
+            if taken("memory", &memory) {
+                memory.parse::<sedge_api::MemorySize>().unwrap();
+            }
+            if taken("timeout", &period) {
+                let read: sedge_api::Period = period.parse().unwrap();
+                prop_assert!(taken("timeout", &read.to_string()), "{} is written {}", period, read);
+            }
+        }
+
         #[test]
         fn shaping_settles_at_once_and_no_value_panics(value in any_json()) {
             for schema in SERVED.iter() {

@@ -97,6 +97,21 @@ async fn dependents_go_when_the_last_finalizer_of_their_owner_does() {
 }
 
 #[tokio::test]
+async fn a_dependent_that_comes_after_its_owner_went_goes_too() {
+    let server = Server::start();
+    let (gone, stays) = (create(&server, "gone").await, create(&server, "stays").await);
+    server.jobs().delete("gone", &DeleteParams::default()).await.unwrap();
+    let secrets = secrets(&server);
+    let made = secrets.create(&PostParams::default(), &owned("late", &[&gone])).await.unwrap();
+    assert_eq!(made.name_any(), "late", "the writer is not told of a failure, as on a cluster");
+    secrets.create(&PostParams::default(), &owned("of-both", &[&gone, &stays])).await.unwrap();
+    assert_eq!(names(&secrets).await, ["of-both"]);
+    let given = json!({"metadata": {"ownerReferences": [gone.owner_ref(&()).unwrap()]}});
+    secrets.patch("of-both", &PatchParams::default(), &Patch::Merge(given)).await.unwrap();
+    assert!(names(&secrets).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_dependent_with_a_finalizer_waits_for_it() {
     let server = Server::start();
     let owner = create(&server, "one").await;

@@ -207,6 +207,7 @@ async fn methods_that_a_path_does_not_know_are_refused() {
         (Method::PUT, NODES.to_owned()),
         (Method::DELETE, format!("{NODES}/a/status")),
         (Method::POST, "/apis".to_owned()),
+        (Method::DELETE, "/apis/sedge.dev/v1alpha1/workers".to_owned()),
     ] {
         let request = Request::builder().method(method).uri(&path).body(Body::empty()).unwrap();
         let (response, status) = send(&router, request).await;

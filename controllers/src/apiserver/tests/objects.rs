@@ -58,7 +58,37 @@ async fn an_invalid_object_is_refused_with_the_fields_that_are_wrong() {
     empty.data = json!({"spec": {"model": "UPPER", "training": {"plugin": "p", "datasets": {}}}});
     let status = refusal(dynamic(&server).create(&PostParams::default(), &empty).await);
     let fields: Vec<String> = status.details.unwrap().causes.into_iter().map(|cause| cause.field).collect();
-    assert_eq!(fields, ["spec.aggregation", "spec.model"]);
+    assert_eq!(fields, ["spec.aggregation", "spec.model", "spec.training.datasets"]);
+}
+
+#[tokio::test]
+async fn what_a_typed_client_could_not_read_is_refused() {
+    let server = Server::start();
+    let refused = async |path: &[&str], value: serde_json::Value| {
+        let mut object = serde_json::to_value(job("digits")).unwrap();
+        path.iter().fold(&mut object, |at, name| &mut at[*name]).clone_from(&value);
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let status = refusal(dynamic(&server).create(&PostParams::default(), &object).await);
+        status.details.unwrap().causes.remove(0).field
+    };
+    for (path, value) in [
+        (&["spec", "model"][..], json!("a:1..2")),
+        (&["spec", "aggregation", "roundDeadline"], json!("0s")),
+        (&["spec", "aggregation", "roundDeadline"], json!("100000h")),
+        (&["spec", "training", "resources"], json!({"memory": "99999999Ti"})),
+        (&["spec", "training", "datasets"], json!({})),
+    ] {
+        let field = refused(path, value.clone()).await;
+        assert!(field.starts_with(&path.join(".")), "{value}: {field}");
+    }
+    let mut whole = serde_json::to_value(job("digits")).unwrap();
+    whole["spec"]["aggregation"]["rounds"] = json!(20.0);
+    let whole: DynamicObject = serde_json::from_value(whole).unwrap();
+    dynamic(&server).create(&PostParams::default(), &whole).await.unwrap();
+    assert_eq!(
+        server.jobs().list(&ListParams::default()).await.unwrap().items[0].spec.aggregation.rounds,
+        20
+    );
 }
 
 #[tokio::test]

@@ -125,6 +125,23 @@ pub fn remove(
     Ok(last)
 }
 
+/// Delete an object that was just written if none of the owners that it names is there: one may have gone
+/// between a controller's look and its write, and nobody would delete its dependent later.
+pub fn collect(tx: &mut Tx<'_>, kinds: &Kinds, key: &Key, object: &Value) -> Result<(), ApiError> {
+    let mut owners = object::owners(object).peekable();
+    if owners.peek().is_none() {
+        return Ok(());
+    }
+    for owner in owners {
+        if tx.is_alive(owner)? {
+            return Ok(());
+        }
+    }
+    let mut removed = VecDeque::new();
+    expel(tx, kinds, key.clone(), &mut removed)?;
+    follow(tx, kinds, removed)
+}
+
 /// An object that was taken out.
 struct Gone {
     key: Key,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::admission::{self, Validation};
 use super::check_namespace;
-use super::delete::{DeleteOptions, Propagation, delete, remove};
+use super::delete::{DeleteOptions, Propagation, collect, delete, remove};
 use crate::apiserver::kinds::{Kind, Kinds};
 use crate::apiserver::metadata;
 use crate::apiserver::object::{self, Birth, Part};
@@ -64,6 +64,7 @@ pub fn create(
         let warnings = admission::admit(kind, &mut object, Part::Main, validation, metadata::unknown(body))?;
         admission::check_size(&object)?;
         let object = tx.insert(&key, object)?;
+        collect(tx, kinds, &key, &object)?;
         if let Some(most) = kind.at_most {
             for oldest in tx.oldest_beyond(&kind.resource, most)? {
                 delete(tx, kinds, kind, &oldest, &DeleteOptions::default())?;
@@ -168,7 +169,12 @@ fn save(
         let last = tx.update(key, old, new)?;
         remove(tx, kinds, key, last, Propagation::Background)?
     } else {
-        tx.update(key, old, new)?
+        let names_others = !object::owners(&new).eq(object::owners(&old));
+        let object = tx.update(key, old, new)?;
+        if names_others {
+            collect(tx, kinds, key, &object)?;
+        }
+        object
     };
     Ok(Written { object, is_new: false, warnings })
 }
