@@ -17,7 +17,7 @@ use super::bindings;
 use super::cache::Cache;
 use super::failure::{Failure, Reason};
 use super::state::State;
-use crate::nn::Graphs;
+use crate::nn::{self, Graphs};
 
 /// How often a running guest looks whether it is to end.
 const TICK: Duration = Duration::from_millis(10);
@@ -33,8 +33,9 @@ const MAX_TABLES: u32 = 8;
 const MAX_TABLE_ELEMENTS: usize = 1 << 17;
 /// Stack of a guest's own code, in bytes.
 const WASM_STACK: usize = 512 << 10;
-/// Stack of a guest and of what it calls on the host, tensor engines among it, in bytes.
-const FIBER_STACK: usize = 4 << 20;
+/// Stack of a guest and of what it calls on the host, tensor engines among it, in bytes. Address space: memory
+/// is taken for what is used.
+const FIBER_STACK: usize = WASM_STACK + nn::STACK;
 
 /// The engine, compiled components and their cache; clone copies the handle.
 #[derive(Clone)]
