@@ -94,7 +94,7 @@ fn noise(shape: &[usize], scale: f32) -> Tensor {
     Tensor::from_vec(shape, values.collect()).expect("as many values as the shape says")
 }
 
-/// A dataset of that many samples for the classifier, in an NPZ file's stead: a CSV would take long to read.
+/// A dataset of that many samples for the classifier.
 fn dataset(folder: &Path, samples: usize) -> Arc<Dataset> {
     let mut text = (0..LAYERS[0]).map(|column| format!("p{column},")).collect::<String>() + "label\n";
     for sample in 0..samples {

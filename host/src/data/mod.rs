@@ -14,7 +14,7 @@ mod npz;
 mod order;
 
 use std::fmt;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
@@ -123,20 +123,20 @@ impl Dataset {
             DataError::new(reason, format!("cannot read {path}: {error}"))
         };
         // Before it is opened: opening a pipe would wait for its other end.
-        let metadata = dir.metadata(path).map_err(unreadable)?;
-        if !metadata.is_file() {
+        if !dir.metadata(path).map_err(unreadable)?.is_file() {
             return Err(DataError::new("Unreadable", format!("cannot read {path}: not a file")));
         }
-        if metadata.len() > MAX_BYTES {
-            return Err(DataError::new(
-                "TooLarge",
-                format!("{path} has {} bytes; at most {MAX_BYTES} are read", metadata.len()),
-            ));
+        let file = dir.open(path).map_err(unreadable)?.into_std();
+        let len = file.metadata().map_err(unreadable)?.len();
+        if len > MAX_BYTES {
+            let message = format!("{path} has {len} bytes; at most {MAX_BYTES} are read");
+            return Err(DataError::new("TooLarge", message));
         }
-        let mut file = BufReader::with_capacity(1 << 16, dir.open(path).map_err(unreadable)?.into_std());
+        let mut file = BufReader::with_capacity(1 << 16, file);
         let label = source.label.as_deref();
         let arrays = match source.format {
-            Format::Csv => csv::read(&mut file, path, label)?,
+            // Not more than it was found to have, should it grow meanwhile.
+            Format::Csv => csv::read(file.take(len), path, label)?,
             Format::Npy => npy::read(&mut file, path, label)?,
             Format::Npz => npz::read(&mut file, path, label)?,
         };

@@ -157,6 +157,16 @@ pub fn order(tensors: &[(String, Tensor)]) -> Vec<usize> {
 
 /// Length and header of a file with `tensors` in that order.
 pub fn header(tensors: &[(String, Tensor)], order: &[usize]) -> Result<Bytes, ModelError> {
+    let too_long = |length: usize| {
+        ModelError(format!(
+            "weights do not make a safetensors file: their names and shapes take {length} bytes of {MAX_HEADER}"
+        ))
+    };
+    // Before they are written out, in which a byte of a name can become six.
+    let names = tensors.iter().map(|(name, _)| name.len()).sum();
+    if names > MAX_HEADER {
+        return Err(too_long(names));
+    }
     let mut end = 0usize;
     let infos = order.iter().map(|&index| {
         let (name, tensor) = &tensors[index];
@@ -183,7 +193,7 @@ pub fn header(tensors: &[(String, Tensor)], order: &[usize]) -> Result<Bytes, Mo
     header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
     let length = header.len() - LENGTH;
     if length > MAX_HEADER {
-        return Err(refused(&format!("their names and shapes take {length} bytes of {MAX_HEADER}")));
+        return Err(too_long(length));
     }
     header[..LENGTH].copy_from_slice(&(length as u64).to_le_bytes());
     Ok(header.into())

@@ -17,6 +17,10 @@ mod graph;
 mod graphs;
 mod tensor;
 
+/// Bytes of stack that loading a graph or computing with it may need: engines recurse along a graph's nodes,
+/// whose number is bounded. A thread that does either has as many.
+pub const STACK: usize = 16 << 20;
+
 pub(crate) use buffer::Region;
 pub use buffer::{ALIGNMENT, Buffer};
 pub use dtype::{DType, Element};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use wasmtime::{Store, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::failure::{Failure, Reason};
 use super::memory::OverLimit;
@@ -68,15 +68,19 @@ pub fn failure(store: &Store<State>, error: &wasmtime::Error) -> Failure {
     if let Some(over) = error.downcast_ref::<OverLimit>() {
         return Failure::new(Reason::OutOfMemory, over.to_string());
     }
-    // An allocator inside the guest answers a refused growth by a trap.
-    if ledger.refused() && error.downcast_ref::<Trap>().is_some() {
-        let message = format!("it asked for more than its memory limit of {} bytes", ledger.limit());
-        return Failure::new(Reason::OutOfMemory, message);
+    if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return Failure::host(format!("this node runs as many workers as it can: {full}"));
     }
     let message = match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         Some(exit) => format!("it called exit({})", exit.0),
         None => error.root_cause().to_string(),
     };
+    // What was refused memory does not get to start, or gives up: by a trap, or in words of its own.
+    if ledger.refused() {
+        let limit = ledger.limit();
+        let message = format!("it asked for more than its memory limit of {limit} bytes: {message}");
+        return Failure::new(Reason::OutOfMemory, cut(message));
+    }
     Failure::new(Reason::Trapped, cut(message))
 }
 

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 use super::bindings::dataset::{self, Batching, Split};
+use super::memory::Charge;
 use super::state::State;
 use super::tensors::GuestTensor;
 use crate::data::{self, Batches, Dataset};
 
 /// A guest's handle to a split that it is reading.
-pub struct GuestBatches(Batches);
+pub struct GuestBatches {
+    batches: Batches,
+    /// Of the order, where it is this reader's own.
+    _charge: Charge,
+}
 
 impl State {
     fn dataset(&self, name: &str) -> Result<Arc<Dataset>, String> {
@@ -38,8 +43,12 @@ impl dataset::Host for State {
         }
         match self.dataset(&name) {
             Ok(dataset) => {
-                let batches = dataset.batches(from_guest(split), batching.size as usize, batching.shuffle);
-                Ok(Ok(self.table.push(GuestBatches(batches))?))
+                let split = from_guest(split);
+                // A shuffled order is made for this reader; the file's is the dataset's.
+                let order = batching.shuffle.map_or(0, |_| dataset.size(split) * size_of::<u32>());
+                let charge = self.ledger.charge(order as u64)?;
+                let batches = dataset.batches(split, batching.size as usize, batching.shuffle);
+                Ok(Ok(self.table.push(GuestBatches { batches, _charge: charge })?))
             }
             Err(message) => Ok(Err(message)),
         }
@@ -52,7 +61,7 @@ impl dataset::HostBatches for State {
         &mut self,
         this: Resource<GuestBatches>,
     ) -> wasmtime::Result<Result<Option<Vec<(String, Resource<GuestTensor>)>>, String>> {
-        let batches = &mut self.table.get_mut(&this)?.0;
+        let batches = &mut self.table.get_mut(&this)?.batches;
         // Looked at before the batch is made: a batch that would not fit is never allocated.
         self.ledger.charge(batches.next_byte_len())?;
         match batches.try_next() {

@@ -17,16 +17,25 @@ use super::bindings;
 use super::cache::Cache;
 use super::failure::{Failure, Reason};
 use super::state::State;
-use crate::nn::Graphs;
+use crate::nn::{self, Graphs};
 
 /// How often a running guest looks whether it is to end.
 const TICK: Duration = Duration::from_millis(10);
-/// WebAssembly instances that may live at once in one process.
-const MAX_INSTANCES: u32 = 1000;
+/// Workers that may be in a call at once in one process.
+const MAX_WORKERS: u32 = 1000;
+/// Core modules that one component may be made of: Rust's is of three, an interpreter's of some dozens.
+const MAX_MODULES: u32 = 64;
+/// Linear memories that one component may have; nearly all have one.
+const MAX_MEMORIES: u32 = 4;
+/// Tables that one component may have; Rust's has two.
+const MAX_TABLES: u32 = 8;
+/// Elements of one table; address space for all tables is set aside.
+const MAX_TABLE_ELEMENTS: usize = 1 << 17;
 /// Stack of a guest's own code, in bytes.
 const WASM_STACK: usize = 512 << 10;
-/// Stack of a guest and of what it calls on the host, tensor engines among it, in bytes.
-const FIBER_STACK: usize = 4 << 20;
+/// Stack of a guest and of what it calls on the host, tensor engines among it, in bytes. Address space: memory
+/// is taken for what is used.
+const FIBER_STACK: usize = WASM_STACK + nn::STACK;
 
 /// The engine, compiled components and their cache; clone copies the handle.
 #[derive(Clone)]
@@ -180,12 +189,18 @@ pub(super) fn invalid(error: wasmtime::Error) -> Failure {
 }
 
 fn config() -> Config {
+    // Limits per component keep one worker from taking what others need; whatever has a size of its own is
+    // on the worker's ledger as well.
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(MAX_INSTANCES)
-        .total_core_instances(MAX_INSTANCES)
-        .total_memories(MAX_INSTANCES)
-        .total_tables(MAX_INSTANCES)
-        .total_stacks(MAX_INSTANCES);
+    pool.total_component_instances(MAX_WORKERS)
+        .total_core_instances(MAX_WORKERS * MAX_MODULES)
+        .total_memories(MAX_WORKERS)
+        .total_tables(MAX_WORKERS * 2)
+        .total_stacks(MAX_WORKERS)
+        .max_core_instances_per_component(MAX_MODULES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
+        .table_elements(MAX_TABLE_ELEMENTS);
     let mut config = Config::new();
     config
         .wasm_component_model(true)

@@ -6,15 +6,27 @@ use wasmtime::component::Resource;
 
 use super::bindings::nn::graph::{self, ExecutionTarget, GraphEncoding};
 use super::bindings::nn::inference;
+use super::memory::Charge;
 use super::state::{MAX_TENSORS, State};
 use super::tensors::{GuestError, GuestTensor};
 use crate::nn::{ErrorCode, Graph, NnError, Tensor};
 
 /// A guest's handle to a graph.
-pub struct GuestGraph(pub Arc<dyn Graph>);
+#[derive(Clone)]
+pub struct GuestGraph {
+    graph: Arc<dyn Graph>,
+    /// The memory of what it is bound to.
+    _bound: Arc<[Arc<Charge>]>,
+}
+
+impl GuestGraph {
+    pub fn new(graph: Arc<dyn Graph>, bound: Vec<Arc<Charge>>) -> Self {
+        Self { graph, _bound: bound.into() }
+    }
+}
 
 /// A guest's handle to a graph that it computes with.
-pub struct GuestContext(Arc<dyn Graph>);
+pub struct GuestContext(GuestGraph);
 
 type NnResult<T> = wasmtime::Result<Result<T, Resource<GuestError>>>;
 type GuestTensors = Vec<(String, Resource<GuestTensor>)>;
@@ -32,7 +44,7 @@ impl graph::Host for State {
 
     fn load_by_name(&mut self, name: String) -> NnResult<Resource<GuestGraph>> {
         match self.graph(&name) {
-            Ok(graph) => Ok(Ok(self.table.push(GuestGraph(graph))?)),
+            Ok(graph) => Ok(Ok(self.table.push(GuestGraph::new(graph, Vec::new()))?)),
             Err(message) => self.nn_error(NnError { code: ErrorCode::NotFound, message }),
         }
     }
@@ -49,14 +61,15 @@ impl State {
         };
         model.graphs.get(name).cloned().ok_or_else(|| {
             let names: Vec<&str> = model.graphs.keys().map(String::as_str).collect();
-            format!("no graph `{name:.100}` in the job's model, which has: {}", names.join(", "))
+            let names = if names.is_empty() { "none of its own".to_owned() } else { names.join(", ") };
+            format!("no graph `{name:.100}` in the job's model, which has {names}")
         })
     }
 }
 
 impl graph::HostGraph for State {
     fn init_execution_context(&mut self, this: Resource<GuestGraph>) -> NnResult<Resource<GuestContext>> {
-        let graph = Arc::clone(&self.table.get(&this)?.0);
+        let graph = self.table.get(&this)?.clone();
         Ok(Ok(self.table.push(GuestContext(graph))?))
     }
 
@@ -71,7 +84,7 @@ impl inference::Host for State {}
 impl inference::HostGraphExecutionContext for State {
     /// Runs on the worker's own thread, which is none of the async executor's.
     fn compute(&mut self, this: Resource<GuestContext>, inputs: GuestTensors) -> NnResult<GuestTensors> {
-        let graph = Arc::clone(&self.table.get(&this)?.0);
+        let graph = Arc::clone(&self.table.get(&this)?.0.graph);
         let inputs = match self.take_tensors(inputs)? {
             Ok(inputs) => inputs,
             Err(error) => return self.nn_error(error),

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wasmtime::ResourceLimiter;
 
-/// Elements that one table of a component may have.
-const MAX_TABLE_ELEMENTS: usize = 1 << 17;
+/// Bytes of a table's element.
+const ELEMENT: usize = size_of::<usize>();
 
 /// One worker's account of memory.
 #[derive(Debug)]
@@ -72,8 +72,18 @@ impl Drop for Charge {
     }
 }
 
-/// Linear memory goes on the ledger as it grows, and comes off with the store, whose ledger it is.
+/// Linear memory and tables go on the ledger as they grow, and come off with the store, whose ledger it is.
 pub struct Limiter(pub Arc<Ledger>);
+
+impl Limiter {
+    fn grow(&self, by: usize, fits: bool) -> bool {
+        // What a memory's own maximum forbids is a refusal too: an allocator in the guest gives up over it.
+        if !fits {
+            self.0.refused.store(true, Ordering::Relaxed);
+        }
+        fits && self.0.take(by as u64).is_ok()
+    }
+}
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(
@@ -82,14 +92,18 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        Ok(self.0.take(desired.saturating_sub(current) as u64).is_ok())
+        let fits = maximum.is_none_or(|maximum| desired <= maximum);
+        Ok(self.grow(desired.saturating_sub(current), fits))
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= maximum.unwrap_or(MAX_TABLE_ELEMENTS).min(MAX_TABLE_ELEMENTS))
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let fits = maximum.is_none_or(|maximum| desired <= maximum);
+        Ok(self.grow(desired.saturating_sub(current).saturating_mul(ELEMENT), fits))
     }
 }
 
@@ -107,6 +121,18 @@ mod tests {
         drop(tensor);
         assert!(limiter.memory_growing(60, 61, None).unwrap());
         assert!(ledger.refused());
+    }
+
+    #[test]
+    fn tables_count_and_a_maximum_is_a_refusal() {
+        let ledger = Ledger::new(100);
+        let mut limiter = Limiter(Arc::clone(&ledger));
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(!ledger.refused());
+        assert!(!limiter.memory_growing(0, 10, Some(9)).unwrap());
+        assert!(ledger.refused());
+        assert!(!limiter.memory_growing(0, 21, None).unwrap());
+        assert!(!limiter.table_growing(10, usize::MAX, None).unwrap());
     }
 
     #[test]

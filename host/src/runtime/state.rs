@@ -35,6 +35,7 @@ impl State {
             .stderr(output)
             .allow_tcp(false)
             .allow_udp(false)
+            .max_random_size(grants.memory_bytes)
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);

@@ -8,10 +8,7 @@ use super::bindings::nn::errors::{self, ErrorCode};
 use super::bindings::nn::tensor::{self, TensorType};
 use super::memory::Charge;
 use super::state::State;
-use crate::nn::{self, DType, NnError, Tensor};
-
-/// Dimensions that a guest's tensor may have.
-const MAX_RANK: usize = 16;
+use crate::nn::{self, DType, MAX_RANK, NnError, Tensor};
 
 /// A guest's handle to a tensor.
 pub struct GuestTensor {
@@ -46,12 +43,16 @@ impl GuestTensor {
 }
 
 /// A guest's handle to an error.
-pub struct GuestError(NnError);
+pub struct GuestError {
+    error: NnError,
+    _charge: Charge,
+}
 
 impl State {
     /// The `Err` of a `wasi:nn` function.
     pub fn nn_error<T>(&mut self, error: NnError) -> wasmtime::Result<Result<T, Resource<GuestError>>> {
-        Ok(Err(self.table.push(GuestError(error))?))
+        let charge = self.ledger.charge(error.message.len() as u64)?;
+        Ok(Err(self.table.push(GuestError { error, _charge: charge })?))
     }
 }
 
@@ -64,7 +65,8 @@ impl tensor::HostTensor for State {
         ty: TensorType,
         data: Vec<u8>,
     ) -> wasmtime::Result<Resource<GuestTensor>> {
-        let charge = Arc::new(self.ledger.charge(data.len() as u64)?);
+        let held = data.len() + size_of_val(dimensions.as_slice());
+        let charge = Arc::new(self.ledger.charge(held as u64)?);
         let content = match from_guest(&dimensions, ty, &data) {
             Ok(tensor) => Content::Valid(tensor),
             Err(error) => Content::Invalid { dimensions, ty, data, error },
@@ -94,10 +96,13 @@ impl tensor::HostTensor for State {
     }
 
     fn data(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<Vec<u8>> {
-        Ok(match &self.table.get(&this)?.content {
-            Content::Valid(tensor) => tensor.bytes().to_vec(),
-            Content::Invalid { data, .. } => data.clone(),
-        })
+        let bytes = match &self.table.get(&this)?.content {
+            Content::Valid(tensor) => tensor.bytes(),
+            Content::Invalid { data, .. } => data,
+        };
+        // Looked at before the copy is made: one that would not fit is never allocated.
+        self.ledger.charge(bytes.len() as u64)?;
+        Ok(bytes.to_vec())
     }
 
     fn drop(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<()> {
@@ -108,8 +113,9 @@ impl tensor::HostTensor for State {
 
 fn from_guest(dimensions: &[u32], ty: TensorType, data: &[u8]) -> Result<Tensor, NnError> {
     if dimensions.len() > MAX_RANK {
-        let message = format!("a tensor has {} dimensions; at most {MAX_RANK} are taken", dimensions.len());
-        return Err(NnError { code: nn::ErrorCode::InvalidArgument, message });
+        let message =
+            format!("a tensor has at most {MAX_RANK} dimensions, this one has {}", dimensions.len());
+        return Err(NnError::too_large(message));
     }
     let shape: Vec<usize> = dimensions.iter().map(|size| *size as usize).collect();
     Tensor::from_bytes(from_guest_type(ty), &shape, data)
@@ -143,7 +149,7 @@ impl errors::Host for State {}
 
 impl errors::HostError for State {
     fn code(&mut self, this: Resource<GuestError>) -> wasmtime::Result<ErrorCode> {
-        Ok(match self.table.get(&this)?.0.code {
+        Ok(match self.table.get(&this)?.error.code {
             nn::ErrorCode::InvalidArgument => ErrorCode::InvalidArgument,
             nn::ErrorCode::InvalidEncoding => ErrorCode::InvalidEncoding,
             nn::ErrorCode::Timeout => ErrorCode::Timeout,
@@ -157,7 +163,7 @@ impl errors::HostError for State {
     }
 
     fn data(&mut self, this: Resource<GuestError>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&this)?.0.message.clone())
+        Ok(self.table.get(&this)?.error.message.clone())
     }
 
     fn drop(&mut self, this: Resource<GuestError>) -> wasmtime::Result<()> {

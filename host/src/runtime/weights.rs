@@ -12,21 +12,40 @@ use super::tensors::GuestTensor;
 use crate::model::{Weights, bind};
 use crate::nn::Tensor;
 
-/// A guest's handle to weights, with the charge of each tensor in the tensors' order.
+/// A guest's handle to weights.
 pub struct GuestWeights {
     pub weights: Weights,
+    /// Of each tensor, in the tensors' order.
     charges: Vec<Arc<Charge>>,
+    /// Of all that they are beside their tensors.
+    _own: Charge,
+}
+
+/// Bytes that an entry of a list of names takes, roughly, beside the name's.
+const ENTRY: u64 = 256;
+
+fn names_len<'a>(names: impl Iterator<Item = &'a str>) -> u64 {
+    names.map(|name| ENTRY + name.len() as u64).sum()
 }
 
 impl State {
     /// Grant weights to the guest; they count as its own.
     pub fn push_weights(&mut self, weights: Weights) -> wasmtime::Result<Resource<GuestWeights>> {
-        let charges = weights
-            .tensors()
-            .iter()
-            .map(|(_, tensor)| Ok(Arc::new(self.charge(tensor)?)))
-            .collect::<wasmtime::Result<_>>()?;
-        Ok(self.table.push(GuestWeights { weights, charges })?)
+        // One charge for all: they lie in one file or one message, which lasts as long as any of them.
+        let charge = Arc::new(self.ledger.charge(weights.byte_len())?);
+        let charges = vec![charge; weights.tensors().len()];
+        self.push_charged(weights, charges)
+    }
+
+    fn push_charged(
+        &mut self,
+        weights: Weights,
+        charges: Vec<Arc<Charge>>,
+    ) -> wasmtime::Result<Resource<GuestWeights>> {
+        let header = weights.safetensors_len() - weights.byte_len();
+        let names = names_len(weights.tensors().iter().map(|(name, _)| name.as_str()));
+        let own = self.ledger.charge(header + names)?;
+        Ok(self.table.push(GuestWeights { weights, charges, _own: own })?)
     }
 
     /// Take back weights that the guest returned.
@@ -57,14 +76,14 @@ impl model::HostWeights for State {
         let charges = named.iter().map(|(_, _, charge)| Arc::clone(charge)).collect();
         let weights = Weights::new(named.into_iter().map(|(name, tensor, _)| (name, tensor)).collect())
             .map_err(|e| wasmtime::format_err!("weights: {e}"))?;
-        Ok(self.table.push(GuestWeights { weights, charges })?)
+        self.push_charged(weights, charges)
     }
 
     fn tensors(
         &mut self,
         this: Resource<GuestWeights>,
     ) -> wasmtime::Result<Vec<(String, Resource<GuestTensor>)>> {
-        let GuestWeights { weights, charges } = self.table.get(&this)?;
+        let GuestWeights { weights, charges, .. } = self.table.get(&this)?;
         let (weights, charges) = (weights.clone(), charges.clone());
         weights
             .tensors()
@@ -81,11 +100,18 @@ impl model::HostWeights for State {
         this: Resource<GuestWeights>,
         name: String,
     ) -> wasmtime::Result<Result<Resource<GuestGraph>, String>> {
-        let weights = self.table.get(&this)?.weights.clone();
-        let bound = self.graph(&name).and_then(|graph| bind(graph, &weights).map_err(|e| e.message));
-        match bound {
-            Ok(graph) => Ok(Ok(self.table.push(GuestGraph(graph))?)),
-            Err(message) => Ok(Err(message)),
+        let GuestWeights { weights, charges, .. } = self.table.get(&this)?;
+        let (weights, mut charges) = (weights.clone(), charges.clone());
+        let graph = match self.graph(&name) {
+            Ok(graph) => graph,
+            Err(message) => return Ok(Err(message)),
+        };
+        let names = names_len(graph.inputs().iter().map(|input| input.name.as_str()));
+        charges.push(Arc::new(self.ledger.charge(names)?));
+        match bind(graph, &weights) {
+            // The graph keeps the weights, also when the guest has dropped its handles to them.
+            Ok(graph) => Ok(Ok(self.table.push(GuestGraph::new(graph, charges))?)),
+            Err(error) => Ok(Err(error.message)),
         }
     }
 

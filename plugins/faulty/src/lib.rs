@@ -1,9 +1,12 @@
 //! A trainer that misbehaves in the way its parameters ask for. Tests run it to show what the sandbox holds.
 
+mod hoard;
+mod misuse;
+
 use std::time::Duration;
 
 use sedge_sdk::dataset::{self, Split};
-use sedge_sdk::{Error, Tensor, TensorType, Trainer, Update, Weights};
+use sedge_sdk::{Error, Tensor, Trainer, Update, Weights};
 use serde::Deserialize;
 
 /// What a job sets.
@@ -27,6 +30,20 @@ enum Fault {
     Memory,
     /// Make tensors without end.
     Tensors,
+    /// Make tensors with many dimensions and no bytes without end.
+    Dimensions,
+    /// Make weights of small tensors with long names without end.
+    Names,
+    /// Bind graphs to weights without end, and keep the graphs alone.
+    Graphs,
+    /// Begin to read the shuffled dataset without end.
+    Orders,
+    /// Hold graphs without end.
+    Handles,
+    /// Call functions inside functions without end.
+    Recursion,
+    /// Use `wasi:nn`, models and datasets wrongly, print what the host says, and go on.
+    Misuse,
     /// Give an update whose weights are all NaN.
     Nan,
     /// Give an update with a weight less than the model has.
@@ -53,7 +70,17 @@ impl Trainer for Faulty {
             Fault::Trap => std::process::abort(),
             Fault::Loop => compute_for_ever(round),
             Fault::Memory => take_memory(),
-            Fault::Tensors => take_tensors(),
+            Fault::Tensors => hoard::tensors(),
+            Fault::Dimensions => hoard::dimensions(),
+            Fault::Names => hoard::names(),
+            Fault::Graphs => hoard::graphs(),
+            Fault::Orders => hoard::orders(),
+            Fault::Handles => hoard::handles(),
+            Fault::Recursion => Err(format!("recursion ended at {}", descend(0)).into()),
+            Fault::Misuse => {
+                misuse::all(start);
+                Ok(update(start.tensors()))
+            }
             Fault::Nan => poisoned(start),
             Fault::Layout => {
                 let mut tensors = start.tensors();
@@ -96,13 +123,9 @@ fn take_memory() -> Result<Update, Error> {
     Err("got 8 GB of memory".into())
 }
 
-fn take_tensors() -> Result<Update, Error> {
-    const BYTES: u32 = 1 << 20;
-    let data = vec![0; BYTES as usize];
-    let mut held = Vec::new();
-    loop {
-        held.push(Tensor::new(&[BYTES], TensorType::U8, &data));
-    }
+#[allow(unconditional_recursion, reason = "the fault that was asked for")]
+fn descend(depth: u64) -> u64 {
+    std::hint::black_box(descend(std::hint::black_box(depth + 1))) + 1
 }
 
 fn poisoned(start: &Weights) -> Result<Update, Error> {

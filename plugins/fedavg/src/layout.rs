@@ -18,9 +18,7 @@ impl Layout {
     /// The layout of tensors sorted by name, as `weights.tensors` gives them.
     pub fn of(tensors: &[NamedTensor]) -> Self {
         Self::new(
-            tensors
-                .iter()
-                .map(|(name, tensor)| (name.clone(), format!("{:?}", tensor.ty()), tensor.dimensions())),
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor.ty().to_string(), tensor.dimensions())),
         )
     }
 
@@ -47,7 +45,7 @@ impl Layout {
                 }
                 (Some(our), Some(their)) if our != their => {
                     return Some(format!(
-                        "weight {} is {} {:?}, not {} {:?}",
+                        "weight {} is {}{:?}, not {}{:?}",
                         our.name, their.dtype, their.shape, our.dtype, our.shape
                     ));
                 }
@@ -72,31 +70,31 @@ mod tests {
 
     #[test]
     fn equal_layouts_do_not_differ_whatever_their_order() {
-        let one = layout(&[("b0", "Fp32", &[64]), ("w0", "Fp32", &[64, 64])]);
-        let two = layout(&[("w0", "Fp32", &[64, 64]), ("b0", "Fp32", &[64])]);
+        let one = layout(&[("b0", "f32", &[64]), ("w0", "f32", &[64, 64])]);
+        let two = layout(&[("w0", "f32", &[64, 64]), ("b0", "f32", &[64])]);
         assert_eq!(one.difference(&two), None);
     }
 
     #[test]
     fn a_difference_names_the_weight_and_both_shapes() {
-        let wanted = layout(&[("b0", "Fp32", &[64]), ("w0", "Fp32", &[64, 64])]);
+        let wanted = layout(&[("b0", "f32", &[64]), ("w0", "f32", &[64, 64])]);
         let difference = |entries: &[(&str, &str, &[u32])]| wanted.difference(&layout(entries)).unwrap();
-        assert_eq!(difference(&[("b0", "Fp32", &[64])]), "weight w0 is missing");
-        assert_eq!(difference(&[("w0", "Fp32", &[64, 64])]), "weight b0 is missing");
+        assert_eq!(difference(&[("b0", "f32", &[64])]), "weight w0 is missing");
+        assert_eq!(difference(&[("w0", "f32", &[64, 64])]), "weight b0 is missing");
         assert_eq!(
-            difference(&[("b0", "Fp32", &[64]), ("b1", "Fp32", &[1]), ("w0", "Fp32", &[64, 64])]),
+            difference(&[("b0", "f32", &[64]), ("b1", "f32", &[1]), ("w0", "f32", &[64, 64])]),
             "weight b1 is unknown"
         );
         assert_eq!(
-            difference(&[("b0", "Fp32", &[64]), ("w0", "Fp32", &[64, 32])]),
-            "weight w0 is Fp32 [64, 32], not Fp32 [64, 64]"
+            difference(&[("b0", "f32", &[64]), ("w0", "f32", &[64, 32])]),
+            "weight w0 is f32[64, 32], not f32[64, 64]"
         );
     }
 
     #[test]
     fn a_name_twice_is_a_difference() {
-        let wanted = layout(&[("b0", "Fp32", &[64])]);
-        let twice = layout(&[("b0", "Fp32", &[64]), ("b0", "Fp32", &[64])]);
+        let wanted = layout(&[("b0", "f32", &[64])]);
+        let twice = layout(&[("b0", "f32", &[64]), ("b0", "f32", &[64])]);
         assert_eq!(wanted.difference(&twice).unwrap(), "weight b0 is unknown");
     }
 }

@@ -1,6 +1,8 @@
 //! Tensors: handles to buffers on the host. Making one copies its elements out of the guest and `to_…` copies
 //! them in; passing a handle to a graph and getting one back copies nothing.
 
+use std::fmt;
+
 use crate::Error;
 pub use crate::bindings::capabilities::wasi::nn::tensor::{Tensor, TensorType};
 
@@ -52,7 +54,7 @@ impl Tensor {
         if found == wanted {
             return Ok(());
         }
-        Err(Error::Tensor { shape: self.dimensions(), message: format!("is {found:?}, not {wanted:?}") })
+        Err(Error::Tensor { shape: self.dimensions(), message: format!("is {found}, not {wanted}") })
     }
 
     fn single<T: Copy>(&self, elements: &[T]) -> Result<T, Error> {
@@ -63,6 +65,21 @@ impl Tensor {
                 message: format!("has {} elements, not one", elements.len()),
             }),
         }
+    }
+}
+
+/// As the host's messages have it: `f32`.
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fp16 => "f16",
+            Self::Fp32 => "f32",
+            Self::Fp64 => "f64",
+            Self::Bf16 => "bf16",
+            Self::U8 => "u8",
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+        })
     }
 }
 

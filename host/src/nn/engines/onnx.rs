@@ -2,7 +2,7 @@
 //! reads `int64` and `bool` as `int32`.
 //!
 //! A walk over the protobuf wire format that skips everything but
-//! `ModelProto.graph.{input, output, initializer.name}` and how deeply graphs are nested; it copies names and
+//! `ModelProto.graph.{input, output, initializer.name}`, how many nodes there are and how deeply graphs are nested; it copies names and
 //! dimensions, and nothing grows beyond the file's own size. Field numbers are those of <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
 
 use std::collections::HashSet;
@@ -15,6 +15,10 @@ const MAX_PORTS: usize = 1 << 16;
 
 /// Layers of graphs in graphs, or of types in types, at most.
 const MAX_NESTING: usize = 16;
+
+/// Nodes in all graphs of a file, at most. Engines plan along chains of nodes by recursion, on a stack of
+/// [`STACK`](super::super::STACK) bytes.
+const MAX_NODES: usize = 10_000;
 
 /// An input or output as the file declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +98,7 @@ pub fn signature(model: &[u8]) -> Result<Signature, NnError> {
         }
     }
     let graph = graph.ok_or_else(|| NnError::encoding("the file has no ONNX graph"))?;
-    check_nesting(graph, Message::Graph, 0)?;
+    check_nesting(graph, Message::Graph, 0, &mut 0)?;
 
     let mut initializers = HashSet::new();
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
@@ -126,9 +130,9 @@ enum Message {
     Sequence,
 }
 
-/// Refuses what is nested too deeply: engines decode these messages by recursion, and where the stack ends,
-/// so does the process.
-fn check_nesting(bytes: &[u8], message: Message, depth: usize) -> Result<(), NnError> {
+/// Refuses what is nested too deeply or has too many nodes: engines go through both by recursion, and where
+/// the stack ends, so does the process.
+fn check_nesting(bytes: &[u8], message: Message, depth: usize, nodes: &mut usize) -> Result<(), NnError> {
     use Message::{Attribute, Graph, Node, Sequence, Type, Value as Info};
     if depth > MAX_NESTING {
         return Err(NnError::encoding(format!(
@@ -147,7 +151,11 @@ fn check_nesting(bytes: &[u8], message: Message, depth: usize) -> Result<(), NnE
             (Sequence, 1) => (Type, 1),
             _ => continue,
         };
-        check_nesting(inner, inside, depth + deeper)?;
+        *nodes += usize::from(matches!(inside, Node));
+        if *nodes > MAX_NODES {
+            return Err(NnError::too_large(format!("the ONNX file has more than {MAX_NODES} nodes")));
+        }
+        check_nesting(inner, inside, depth + deeper, nodes)?;
     }
     Ok(())
 }

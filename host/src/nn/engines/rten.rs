@@ -18,7 +18,7 @@ use rten::{
 use rten_tensor::Layout as _;
 
 use super::onnx::{self, Declared, ElementType};
-use crate::nn::{DType, Element, Engine, ErrorCode, Graph, NnError, Port, Tensor, check_inputs};
+use crate::nn::{DType, Element, Engine, ErrorCode, Graph, NnError, Port, STACK, Tensor, check_inputs};
 
 /// The engine.
 pub struct Rten {
@@ -39,8 +39,8 @@ impl Engine for Rten {
 
     fn load(&self, onnx: Bytes) -> Result<Arc<dyn Graph>, NnError> {
         let signature = onnx::signature(&onnx)?;
-        let model = guard("loading the graph", || ModelOptions::with_all_ops().load(onnx.into()))?
-            .map_err(load_error)?;
+        let load = || guard("loading the graph", || ModelOptions::with_all_ops().load(onnx.into()));
+        let model = with_stack(load)??.map_err(load_error)?;
         let ends = |declared: Vec<Declared>, what: &str| -> Result<Vec<End>, NnError> {
             declared.into_iter().map(|declared| End::new(&model, declared, what)).collect()
         };
@@ -271,6 +271,16 @@ impl Graph for RtenGraph {
             .map(|(end, value)| Ok((end.port.name.clone(), end.take(value)?)))
             .collect()
     }
+}
+
+/// Runs `work` on a thread with the stack that it may need.
+fn with_stack<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, NnError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let thread =
+            thread.map_err(|error| NnError::runtime(format!("no thread to load a graph: {error}")))?;
+        thread.join().map_err(|_| NnError::runtime("the thread that loads a graph broke off"))
+    })
 }
 
 /// Runs `work`, in which the engine may panic over a graph that it did not expect; its state is either the
