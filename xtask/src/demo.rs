@@ -1,8 +1,10 @@
 //! `cargo xtask demo`: the main job from nothing to the trained model, shown as it happens.
 
 use std::fs;
-use std::io::IsTerminal as _;
+use std::io::{BufReader, IsTerminal as _};
 use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -80,7 +82,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn watch(cli: &Cli) -> Result<Value> {
     let end = Instant::now() + PATIENCE;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{bar:40.green/dim} {msg}").context("the template is right")?);
+    let style =
+        ProgressStyle::with_template("  {bar:40.green/dim} {msg}").context("the template is right")?;
+    bar.set_style(style.progress_chars("━━─"));
     anstream::println!(
         "{BOLD}{:>5}  {:>8}  {:<24}  {:>6}  {:>7}  {:>7}{BOLD:#}",
         "ROUND",
@@ -90,9 +94,10 @@ fn watch(cli: &Cli) -> Result<Value> {
         "UPDATES",
         "TIME"
     );
+    let mut states = States::of_job(cli)?;
     let mut shown = 0;
     loop {
-        let job = cli.get("federatedlearningjobs digits")?;
+        let job = states.next(end)?;
         let total = job["spec"]["aggregation"]["rounds"].as_u64().unwrap_or(0);
         bar.set_length(total);
         for round in job["status"]["history"].as_array().into_iter().flatten() {
@@ -112,12 +117,50 @@ fn watch(cli: &Cli) -> Result<Value> {
                 bar.finish_and_clear();
                 bail!("the job failed: {}", job["status"]["reason"]);
             }
-            phase => bar.set_message(format!("{} of {total} rounds, {}", shown, phase.unwrap_or("Pending"))),
+            _ if shown == 0 => bar.set_message("the workers are starting"),
+            _ => bar.set_message(format!("{shown} of {total} rounds")),
         }
-        if Instant::now() > end {
-            bail!("the job is not done after {PATIENCE:?}: {}", job["status"]);
+    }
+}
+
+/// The states of the job as they come. They are followed by one process; asking again and again would take
+/// the time that the nodes need for training.
+struct States {
+    watching: Child,
+    states: Receiver<serde_json::Result<Value>>,
+}
+
+impl States {
+    fn of_job(cli: &Cli) -> Result<Self> {
+        let mut command = cli.command(&["get", "federatedlearningjobs", "digits", "-w", "-o", "json"]);
+        let mut watching =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("sedge get")?;
+        let output = watching.stdout.take().context("its output was asked for")?;
+        let (sender, states) = mpsc::channel();
+        // Ends with the process, whose output it reads.
+        std::thread::spawn(move || {
+            for state in serde_json::Deserializer::from_reader(BufReader::new(output)).into_iter() {
+                if sender.send(state).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { watching, states })
+    }
+
+    fn next(&mut self, end: Instant) -> Result<Value> {
+        match self.states.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(state) => state.context("`sedge get -w -o json` printed something else than JSON"),
+            Err(RecvTimeoutError::Timeout) => bail!("the job is not done after {PATIENCE:?}"),
+            Err(RecvTimeoutError::Disconnected) => bail!("`sedge get -w` ended before the job"),
         }
-        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+impl Drop for States {
+    fn drop(&mut self) {
+        let _ = self.watching.kill();
+        let _ = self.watching.wait();
     }
 }
 
@@ -151,7 +194,8 @@ fn summary(job: &Value, sedge: &Path, kubeconfig: &Path) -> Result<()> {
         ("Model", reference.clone()),
         ("Digest", text(&result["digest"])),
     ] {
-        anstream::println!("  {BOLD}{name:<9}{BOLD:#} {value}");
+        // A digest then ends within 80 columns.
+        anstream::println!("{BOLD}{name:<8}{BOLD:#} {value}");
     }
     anstream::println!("\n{BOLD}Look further{BOLD:#}\n");
     anstream::println!("  export SEDGE_KUBECONFIG={}", kubeconfig.display());
