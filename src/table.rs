@@ -138,6 +138,9 @@ impl Table {
             // Little by little, so that columns of like width are cut alike.
             self.widths[at] -= over.min(4).min(self.widths[at] - narrowest);
         }
+        if self.over(width) > 0 {
+            self.gap = 1;
+        }
     }
 
     fn measure(&mut self) {

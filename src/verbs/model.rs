@@ -256,7 +256,7 @@ mod tests {
 
         TENSOR   TYPE   SHAPE      PARAMETERS
         b1       f32    [64]               64
-        w1       f32    [64, 64]         4,096
+        w1       f32    [64, 64]        4,096
         ");
     }
 

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
-const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+const GOOD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
 
 /// How to show it.
 #[derive(Debug, clap::Args)]
@@ -45,12 +45,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?,
     }
 
-    shell::say(
-        "Starting",
-        format!("sedge up: a manager, a cloud node and {EDGES} edge nodes in one process"),
-    );
+    shell::say("Starting", format!("sedge up: manager, cloud node and {EDGES} edge nodes in one process"));
     let platform = Platform::up_in(&built, EDGES, &folder)?;
-    shell::say("Uploading", "plugins sgd-trainer, evaluator and fedavg, and the model digits-mlp (64-64-10)");
+    shell::say("Uploading", "plugins sgd-trainer, evaluator, fedavg and the model digits-mlp");
     platform.push_plugins(&["sgd-trainer", "evaluator", "fedavg"])?;
     platform.push_digits_model()?;
     let partition = sedge_testbed::digits::partition(EDGES, ALPHA, 1)?;
@@ -58,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     shell::say(
         "Spreading",
         format!(
-            "1,797 handwritten digits by Dirichlet({ALPHA}): {} to {} on each edge node, {} held out",
+            "1,797 digits by Dirichlet({ALPHA}): {} to {} on a node, {} held out",
             sizes.iter().min().unwrap_or(&0),
             sizes.iter().max().unwrap_or(&0),
             partition.test.len()
@@ -167,7 +164,7 @@ impl Drop for States {
 /// One round, as a line of the table.
 fn line(round: &Value) -> String {
     let accuracy = metric(round, "accuracy").unwrap_or(0.0);
-    let bar = "█".repeat((accuracy * 24.0).round() as usize);
+    let bar = bar(accuracy);
     let loss = metric(round, "loss").map_or_else(|| "-".to_owned(), |loss| format!("{loss:.3}"));
     format!(
         "{:>5}  {:>8.3}  {GOOD}{bar:<24}{GOOD:#}  {loss:>6}  {:>7}  {DIM}{:>4} ms{DIM:#}",
@@ -176,6 +173,13 @@ fn line(round: &Value) -> String {
         round["updates"].as_u64().unwrap_or(0),
         round["durationMillis"].as_u64().unwrap_or(0),
     )
+}
+
+/// A share of 1 as a bar of up to 24 characters, to an eighth of one.
+fn bar(share: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (share.clamp(0.0, 1.0) * 24.0 * 8.0).round() as usize;
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
 /// What came out, and how to look further.
@@ -213,4 +217,15 @@ fn summary(job: &Value, sedge: &Path, kubeconfig: &Path) -> Result<()> {
 
 fn metric(round: &Value, name: &str) -> Option<f64> {
     round["metrics"].as_array()?.iter().find(|metric| metric["name"] == *name)?["value"].as_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_grows_by_eighths_and_stays_in_its_column() {
+        assert_eq!([bar(0.0), bar(0.5), bar(7.0)], [String::new(), "█".repeat(12), "█".repeat(24)]);
+        assert_eq!(bar(1.0 / 48.0), "▌");
+    }
 }
