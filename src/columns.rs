@@ -62,11 +62,16 @@ impl Layout {
 
 fn cell(column: &Column, document: &Value, now: Timestamp) -> Cell {
     let values = column.path.select(document);
-    let texts: Vec<String> = values.into_iter().map(written).filter(|text| !text.is_empty()).collect();
+    let write = |value: &Value| match (column.content, value.as_f64(), value.as_u64()) {
+        (Content::Number, Some(number), None) => measured(number),
+        (Content::Bytes, _, Some(count)) => bytes(count),
+        _ => written(value),
+    };
+    let texts: Vec<String> = values.into_iter().map(write).filter(|text| !text.is_empty()).collect();
     let text = texts.join(",");
     match column.content {
         Content::Text => Cell::new(text),
-        Content::Number => Cell::number(text),
+        Content::Number | Content::Bytes => Cell::number(text),
         Content::Age => match text.parse::<Timestamp>() {
             Ok(then) => Cell::new(age::since(then, now)).style(screen::DIM),
             Err(_) => Cell::new("<unknown>").style(screen::DIM),
@@ -88,13 +93,64 @@ pub fn written(value: &Value) -> String {
     }
 }
 
+/// A value as it is, for programs: texts bare, all else as JSON.
+pub fn exact(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A measured value with four decimals, so that a column of them aligns at the point.
+pub fn measured(number: f64) -> String {
+    match is_for_exponents(number) {
+        true => format!("{number:.2e}"),
+        false => format!("{number:.4}"),
+    }
+}
+
+/// A whole number with its thousands apart: `1,234,567`.
+pub fn counted(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// An amount of bytes with three digits or so: `57.6 KiB`.
+pub fn bytes(count: u64) -> String {
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut size = count as f64 / 1024.0;
+    let mut units = ["KiB", "MiB", "GiB", "TiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if size < 1024.0 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, larger);
+    }
+    format!("{size:.1} {unit}")
+}
+
 /// A number with four decimals where that says enough, else in scientific notation.
 pub fn decimal(number: f64) -> String {
-    if number != 0.0 && (number.abs() < 0.001 || number.abs() >= 1e9) {
+    if is_for_exponents(number) {
         return format!("{number:.2e}");
     }
     let text = format!("{number:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Whether four decimals would not say enough of it, or its digits be too many.
+fn is_for_exponents(number: f64) -> bool {
+    number != 0.0 && (number.abs() < 0.001 || number.abs() >= 1e9)
 }
 
 #[cfg(test)]
@@ -142,8 +198,8 @@ mod tests {
                        "conditions": [{"type": "Ready", "status": "True"}]},
         });
         insta::assert_snapshot!(render("plugins", true, &[plugin]), @"
-        NAME           REFERENCE      ROLES                BYTES   READY   DIGEST      AGE
-        fedavg.0.1.0   fedavg:0.1.0   aggregator,trainer    4096   True    sha256:ab   3d
+        NAME           REFERENCE      ROLES                   SIZE   READY   DIGEST      AGE
+        fedavg.0.1.0   fedavg:0.1.0   aggregator,trainer   4.0 KiB   True    sha256:ab   3d
         ");
     }
 
@@ -159,5 +215,18 @@ mod tests {
     fn numbers_are_short() {
         let numbers = [0.0, 0.967, 0.123_456, 1e-7, 12.0, 3e12];
         assert_eq!(numbers.map(decimal), ["0", "0.967", "0.1235", "1.00e-7", "12", "3.00e12"]);
+    }
+
+    #[test]
+    fn measured_values_align_and_counts_are_read_at_a_glance() {
+        assert_eq!([0.971, 0.0, 2e-5].map(measured), ["0.9710", "0.0000", "2.00e-5"]);
+        assert_eq!([7, 4_810, 1_234_567].map(counted), ["7", "4,810", "1,234,567"]);
+        assert_eq!([900, 58_982, 5 << 30].map(bytes), ["900 B", "57.6 KiB", "5.0 GiB"]);
+    }
+
+    #[test]
+    fn programs_get_values_whole() {
+        let values = [json!(0.971_046_7), json!("a"), json!(["a", "b"])];
+        assert_eq!(values.each_ref().map(exact), ["0.9710467", "a", r#"["a","b"]"#]);
     }
 }

@@ -139,6 +139,12 @@ pub fn report(error: &anyhow::Error, address: Option<&str>) -> String {
     text
 }
 
+/// The same in one line and without advice, where other work goes on.
+pub fn brief(error: &anyhow::Error) -> String {
+    let failure = explain(error, None);
+    std::iter::once(failure.message).chain(failure.details).collect::<Vec<_>>().join(": ")
+}
+
 /// A server's error in one line, for lists of them.
 pub fn one_line(error: &kube::Error) -> String {
     match error {

@@ -42,6 +42,8 @@ pub enum Content {
     Text,
     /// A whole number or one with a fraction.
     Number,
+    /// An amount of bytes.
+    Bytes,
     /// A time, shown as how long ago it was.
     Age,
 }
@@ -133,11 +135,13 @@ impl Kind {
         let version = spec.versions.iter().find(|v| v.storage).unwrap_or(&spec.versions[0]);
         let gvk = GroupVersionKind::gvk(&spec.group, &version.name, &names.kind);
         let columns = version.additional_printer_columns.iter().flatten().filter_map(|column| {
+            let bytes = column.name == "Bytes";
             Some(Column {
-                name: column.name.clone(),
+                name: if bytes { "Size".to_owned() } else { column.name.clone() },
                 path: column.json_path.parse().ok()?,
                 content: match column.type_.as_str() {
                     "date" => Content::Age,
+                    "integer" if bytes => Content::Bytes,
                     "integer" | "number" => Content::Number,
                     _ => Content::Text,
                 },

@@ -23,6 +23,7 @@ mod server;
 mod table;
 mod verbs;
 mod weights;
+mod wrap;
 
 use std::process::ExitCode;
 

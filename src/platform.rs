@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sedge_api::resources::NodeRole;
-use sedge_controllers::manager::{Manager, ManagerConfig};
+use sedge_controllers::manager::{Manager, ManagerConfig, ManagerError};
 use sedge_host::nn::Graphs;
 use sedge_host::runtime::Runtime;
 use sedge_host::{Node, NodeConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::failure::Failure;
 use crate::server::DATA;
 
 /// Where the manager listens and keeps its data.
@@ -67,7 +68,12 @@ pub async fn manager(
         advertise,
         ..ManagerConfig::new(&options.data)
     };
-    Manager::start(config, stop).await.context("the manager did not start")
+    Manager::start(config, stop).await.map_err(|error| match error {
+        ManagerError::Listen { .. } => Failure::new(format!("the manager did not start: {error}"))
+            .hint("choose other addresses with --listen and --node-listen; port 0 is any free one")
+            .into(),
+        other => anyhow::Error::new(other).context("the manager did not start"),
+    })
 }
 
 /// What nodes of one process share: the WebAssembly engine, its compiled code and the tensor graphs.

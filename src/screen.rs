@@ -23,6 +23,12 @@ pub const GOOD: Style = coloured(AnsiColor::Green);
 pub const WAITING: Style = coloured(AnsiColor::Yellow);
 /// Failed.
 pub const BAD: Style = coloured(AnsiColor::Red);
+/// Tells one from others, as [`MAGENTA`] and [`BLUE`] do; no state.
+pub const CYAN: Style = coloured(AnsiColor::Cyan);
+/// See [`CYAN`].
+pub const MAGENTA: Style = coloured(AnsiColor::Magenta);
+/// See [`CYAN`].
+pub const BLUE: Style = coloured(AnsiColor::Blue);
 /// The word `error`.
 pub const ERROR: Style = coloured(AnsiColor::Red).effects(Effects::BOLD);
 /// The word `hint`.

@@ -147,7 +147,7 @@ fn show(
     Ok(match &args.output {
         Output::Name => each(&|kind, document| format!("{}/{}\n", kind.qualified(), objects::name(document))),
         Output::Path(path) => each(&|_, document| {
-            let values: Vec<String> = path.select(document).into_iter().map(columns::written).collect();
+            let values: Vec<String> = path.select(document).into_iter().map(columns::exact).collect();
             values.join(" ") + "\n"
         }),
         form => {
@@ -235,7 +235,7 @@ struct Changes<'a> {
 impl<'a> Changes<'a> {
     fn new(args: &'a Args, kind: &'a Kind) -> Self {
         let layout = args.layout(kind, false);
-        Self { args, kind, table: layout.table(), layout, begun: false, shown: HashMap::new() }
+        Self { args, kind, table: layout.table().growing(), layout, begun: false, shown: HashMap::new() }
     }
 
     /// The first list as a whole; of a later one, after a reconnection, what has changed.

@@ -9,7 +9,8 @@ use sedge_api::artifact::{MODEL_GRAPH, MODEL_WEIGHTS};
 use sedge_api::{ArtifactRef, Digest};
 use sedge_controllers::registry::client::Shelf;
 
-use super::describe::{bytes, shape};
+use super::describe::shape;
+use crate::columns::{bytes, counted};
 use crate::failure::Failure;
 use crate::kinds::Kind;
 use crate::publish::publish;
@@ -213,7 +214,7 @@ fn page(name: &str, contents: &Contents, width: Option<usize>) -> String {
     let parameters: u64 = tensors.iter().map(Tensor::elements).fold(0, u64::saturating_add);
     text.push_str(&field(
         "Weights",
-        &format!("{} tensors, {parameters} parameters, {}", tensors.len(), bytes(*size)),
+        &format!("{} tensors, {} parameters, {}", tensors.len(), counted(parameters), bytes(*size)),
     ));
     let mut table = Table::new(["TENSOR", "TYPE", "SHAPE", "PARAMETERS"]);
     for tensor in tensors {
@@ -221,7 +222,7 @@ fn page(name: &str, contents: &Contents, width: Option<usize>) -> String {
             Cell::new(&tensor.name),
             Cell::new(tensor.dtype.to_lowercase()),
             Cell::new(shape(&tensor.shape)),
-            Cell::number(tensor.elements().to_string()),
+            Cell::number(counted(tensor.elements())),
         ]);
     }
     if !table.is_empty() {
@@ -249,13 +250,13 @@ mod tests {
         insta::assert_snapshot!(screen::plain(&page("digits-mlp:1", &contents, None)), @"
         Model       digits-mlp:1
         Digest      sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
-        Graphs      infer (700 bytes)
+        Graphs      infer (700 B)
                     train (1.3 KiB)
-        Weights     2 tensors, 4160 parameters, 18.9 KiB
+        Weights     2 tensors, 4,160 parameters, 18.9 KiB
 
         TENSOR   TYPE   SHAPE      PARAMETERS
         b1       f32    [64]               64
-        w1       f32    [64, 64]         4096
+        w1       f32    [64, 64]        4,096
         ");
     }
 

@@ -9,7 +9,7 @@ use sedge_api::{ArtifactRef, Digest};
 use sedge_controllers::registry::client::Shelf;
 use sedge_controllers::registry::component::{self, ComponentSummary};
 
-use super::describe::bytes;
+use crate::columns::bytes;
 use crate::failure::Failure;
 use crate::kinds::Kind;
 use crate::publish::publish;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sedge_api::resources::NodeRole;
+use sedge_controllers::manager::dialled;
 
 use crate::interrupt;
 use crate::platform::{self, ManagerOptions, NodeSettings};
@@ -42,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             labels: BTreeMap::new(),
             data: data.join("nodes").join(&name),
             datasets: datasets.join(&name),
-            manager: format!("http://{}", manager.node_address()),
+            manager: format!("http://{}", dialled(manager.node_address())),
             join_token: manager.join_token().to_owned(),
             federation_listen: ([127, 0, 0, 1], 0).into(),
             federation_advertise: None,
@@ -51,7 +52,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         };
         nodes.push(platform::node(settings, Some(runtime.clone()), stop.clone()).await?);
     }
-    screen::print(&greeting(&manager.address().to_string(), args.edges, &data, &datasets))?;
+    screen::print(&greeting(&dialled(manager.address()).to_string(), args.edges, &data, &datasets))?;
     platform::until_ended(stop, nodes, manager).await
 }
 

@@ -8,7 +8,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use sedge_api::Period;
 use serde_json::Value;
 
-use crate::columns::written;
+use crate::columns::exact;
 use crate::failure::Failure;
 use crate::jsonpath::JsonPath;
 use crate::kinds::Kind;
@@ -104,7 +104,7 @@ impl Goal {
                 phase => Standing::NotYet(format!("its phase is {phase}{}", reason(document))),
             },
             Self::Path { path, value, text } => {
-                let found: Vec<String> = path.select(document).into_iter().map(written).collect();
+                let found: Vec<String> = path.select(document).into_iter().map(exact).collect();
                 match value {
                     Some(value) if found.iter().any(|found| found == value) => Standing::Reached,
                     None if !found.is_empty() => Standing::Reached,
@@ -245,7 +245,7 @@ mod tests {
     fn job() -> Value {
         json!({
             "spec": {"aggregation": {"rounds": 20}},
-            "status": {"phase": "Running", "round": 7, "conditions": [
+            "status": {"phase": "Running", "round": 7, "accuracy": 0.971_046_7, "conditions": [
                 {"type": "Complete", "status": "False", "reason": "InProgress", "message": ""},
             ]},
         })
@@ -266,6 +266,7 @@ mod tests {
             ("phase=Succeeded", not_yet("its phase is Running")),
             ("jsonpath={.status.round}=7", Standing::Reached),
             ("jsonpath='{.status.round}'=7", Standing::Reached),
+            ("jsonpath={.status.accuracy}=0.9710467", Standing::Reached),
             ("jsonpath=.status.round=8", not_yet(".status.round is 7")),
             (r#"jsonpath={.status.conditions[?(@.type=="Complete")].status}=False"#, Standing::Reached),
             ("jsonpath={.status.result}", not_yet("{.status.result} is not set")),

@@ -1,8 +1,10 @@
 //! `cargo xtask demo`: the main job from nothing to the trained model, shown as it happens.
 
 use std::fs;
-use std::io::IsTerminal as _;
+use std::io::{BufReader, IsTerminal as _};
 use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
-const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+const GOOD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
 
 /// How to show it.
 #[derive(Debug, clap::Args)]
@@ -43,12 +45,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?,
     }
 
-    shell::say(
-        "Starting",
-        format!("sedge up: a manager, a cloud node and {EDGES} edge nodes in one process"),
-    );
+    shell::say("Starting", format!("sedge up: manager, cloud node and {EDGES} edge nodes in one process"));
     let platform = Platform::up_in(&built, EDGES, &folder)?;
-    shell::say("Uploading", "plugins sgd-trainer, evaluator and fedavg, and the model digits-mlp (64-64-10)");
+    shell::say("Uploading", "plugins sgd-trainer, evaluator, fedavg and the model digits-mlp");
     platform.push_plugins(&["sgd-trainer", "evaluator", "fedavg"])?;
     platform.push_digits_model()?;
     let partition = sedge_testbed::digits::partition(EDGES, ALPHA, 1)?;
@@ -56,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     shell::say(
         "Spreading",
         format!(
-            "1,797 handwritten digits by Dirichlet({ALPHA}): {} to {} on each edge node, {} held out",
+            "1,797 digits by Dirichlet({ALPHA}): {} to {} on a node, {} held out",
             sizes.iter().min().unwrap_or(&0),
             sizes.iter().max().unwrap_or(&0),
             partition.test.len()
@@ -80,7 +79,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn watch(cli: &Cli) -> Result<Value> {
     let end = Instant::now() + PATIENCE;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{bar:40.green/dim} {msg}").context("the template is right")?);
+    let style =
+        ProgressStyle::with_template("  {bar:40.green/dim} {msg}").context("the template is right")?;
+    bar.set_style(style.progress_chars("━━─"));
     anstream::println!(
         "{BOLD}{:>5}  {:>8}  {:<24}  {:>6}  {:>7}  {:>7}{BOLD:#}",
         "ROUND",
@@ -90,9 +91,10 @@ fn watch(cli: &Cli) -> Result<Value> {
         "UPDATES",
         "TIME"
     );
+    let mut states = States::of_job(cli)?;
     let mut shown = 0;
     loop {
-        let job = cli.get("federatedlearningjobs digits")?;
+        let job = states.next(end)?;
         let total = job["spec"]["aggregation"]["rounds"].as_u64().unwrap_or(0);
         bar.set_length(total);
         for round in job["status"]["history"].as_array().into_iter().flatten() {
@@ -112,19 +114,57 @@ fn watch(cli: &Cli) -> Result<Value> {
                 bar.finish_and_clear();
                 bail!("the job failed: {}", job["status"]["reason"]);
             }
-            phase => bar.set_message(format!("{} of {total} rounds, {}", shown, phase.unwrap_or("Pending"))),
+            _ if shown == 0 => bar.set_message("the workers are starting"),
+            _ => bar.set_message(format!("{shown} of {total} rounds")),
         }
-        if Instant::now() > end {
-            bail!("the job is not done after {PATIENCE:?}: {}", job["status"]);
+    }
+}
+
+/// The states of the job as they come. They are followed by one process; asking again and again would take
+/// the time that the nodes need for training.
+struct States {
+    watching: Child,
+    states: Receiver<serde_json::Result<Value>>,
+}
+
+impl States {
+    fn of_job(cli: &Cli) -> Result<Self> {
+        let mut command = cli.command(&["get", "federatedlearningjobs", "digits", "-w", "-o", "json"]);
+        let mut watching =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("sedge get")?;
+        let output = watching.stdout.take().context("its output was asked for")?;
+        let (sender, states) = mpsc::channel();
+        // Ends with the process, whose output it reads.
+        std::thread::spawn(move || {
+            for state in serde_json::Deserializer::from_reader(BufReader::new(output)).into_iter() {
+                if sender.send(state).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { watching, states })
+    }
+
+    fn next(&mut self, end: Instant) -> Result<Value> {
+        match self.states.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(state) => state.context("`sedge get -w -o json` printed something else than JSON"),
+            Err(RecvTimeoutError::Timeout) => bail!("the job is not done after {PATIENCE:?}"),
+            Err(RecvTimeoutError::Disconnected) => bail!("`sedge get -w` ended before the job"),
         }
-        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+impl Drop for States {
+    fn drop(&mut self) {
+        let _ = self.watching.kill();
+        let _ = self.watching.wait();
     }
 }
 
 /// One round, as a line of the table.
 fn line(round: &Value) -> String {
     let accuracy = metric(round, "accuracy").unwrap_or(0.0);
-    let bar = "█".repeat((accuracy * 24.0).round() as usize);
+    let bar = bar(accuracy);
     let loss = metric(round, "loss").map_or_else(|| "-".to_owned(), |loss| format!("{loss:.3}"));
     format!(
         "{:>5}  {:>8.3}  {GOOD}{bar:<24}{GOOD:#}  {loss:>6}  {:>7}  {DIM}{:>4} ms{DIM:#}",
@@ -133,6 +173,13 @@ fn line(round: &Value) -> String {
         round["updates"].as_u64().unwrap_or(0),
         round["durationMillis"].as_u64().unwrap_or(0),
     )
+}
+
+/// A share of 1 as a bar of up to 24 characters, to an eighth of one.
+fn bar(share: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (share.clamp(0.0, 1.0) * 24.0 * 8.0).round() as usize;
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
 /// What came out, and how to look further.
@@ -151,7 +198,8 @@ fn summary(job: &Value, sedge: &Path, kubeconfig: &Path) -> Result<()> {
         ("Model", reference.clone()),
         ("Digest", text(&result["digest"])),
     ] {
-        anstream::println!("  {BOLD}{name:<9}{BOLD:#} {value}");
+        // A digest then ends within 80 columns.
+        anstream::println!("{BOLD}{name:<8}{BOLD:#} {value}");
     }
     anstream::println!("\n{BOLD}Look further{BOLD:#}\n");
     anstream::println!("  export SEDGE_KUBECONFIG={}", kubeconfig.display());
@@ -169,4 +217,15 @@ fn summary(job: &Value, sedge: &Path, kubeconfig: &Path) -> Result<()> {
 
 fn metric(round: &Value, name: &str) -> Option<f64> {
     round["metrics"].as_array()?.iter().find(|metric| metric["name"] == *name)?["value"].as_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_grows_by_eighths_and_stays_in_its_column() {
+        assert_eq!([bar(0.0), bar(0.5), bar(7.0)], [String::new(), "█".repeat(12), "█".repeat(24)]);
+        assert_eq!(bar(1.0 / 48.0), "▌");
+    }
 }

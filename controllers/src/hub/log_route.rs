@@ -25,6 +25,8 @@ pub const LOG_PATH: &str = "/apis/sedge.dev/v1alpha1/namespaces/{namespace}/work
 
 /// How long a node has to begin its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a log that is followed may be silent before it is held for one without lines yet.
+const REFUSE_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct Context {
@@ -75,9 +77,9 @@ async fn log(
     let uid = worker.uid().unwrap_or_default();
     let tail = wish.tail_lines.unwrap_or_default();
     let mut log = context.hub.logs(&worker.spec.node, &uid, tail, wish.follow)?;
-    // The first chunk of a log that ends is worth waiting for: a refusal then has a status of its own.
+    // The first chunk is worth waiting for: a refusal then has a status of its own.
     let first = match wish.follow {
-        true => None,
+        true => tokio::time::timeout(REFUSE_WITHIN, log.next()).await.unwrap_or_default(),
         false => tokio::time::timeout(ANSWER_WITHIN, log.next()).await.map_err(|_| {
             let message = format!("node `{}` did not answer", worker.spec.node);
             Refusal::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)

@@ -35,6 +35,11 @@ pub(super) async fn arrived(hub: &Inner, registration: &Registration) -> Result<
                 _ => continue,
             }
         };
+        if node.spec.role != registration.role {
+            return Err(Status::failed_precondition(format!(
+                "node `{name}` is known with another role: start it with that one, or delete EdgeNode `{name}` first"
+            )));
+        }
         let mut status = registration.status.clone();
         status.conditions = node.status.take().map(|status| status.conditions).unwrap_or_default();
         set_ready(&mut status, true, "SessionUp", "its session is up", node.metadata.generation);

@@ -44,7 +44,8 @@ pub(super) fn worker_status(said: &node::WorkerStatus) -> Option<WorkerStatus> {
         message: text(&said.message, MESSAGE),
         started_at: time(said.started_unix_millis),
         finished_at: time(said.finished_unix_millis),
-        done: Some(said.done.min(INTEGER)),
+        // Zero of none is said by a worker that has no units to count.
+        done: Some(said.done.min(INTEGER)).filter(|done| *done > 0 || said.total > 0),
         total: Some(said.total.min(INTEGER)).filter(|total| *total > 0),
         metrics: metrics(&said.metrics),
         rounds: said.rounds[latest..].iter().map(round).collect(),

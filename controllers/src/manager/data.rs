@@ -91,7 +91,9 @@ impl DataDir {
             let mut file = private().create_new(true).write(true).open(&beside)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&beside, &path)
+            fs::rename(&beside, &path)?;
+            // The name must last too: a secret that came back as another one would lock every node out.
+            File::open(&self.path)?.sync_all()
         };
         write().map_err(|source| ManagerError::data("write", &path, source))
     }

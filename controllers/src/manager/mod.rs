@@ -11,7 +11,7 @@
 mod data;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -240,7 +240,7 @@ impl Manager {
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "sedge", "cluster": {"server": format!("http://{}", self.address)}}],
+            "clusters": [{"name": "sedge", "cluster": {"server": format!("http://{}", dialled(self.address))}}],
             "users": [{"name": "sedge", "user": {"token": self.api_token}}],
             "contexts": [
                 {"name": "sedge", "context": {"cluster": "sedge", "user": "sedge", "namespace": "default"}},
@@ -310,6 +310,15 @@ impl Opened {
             secret: data.federation_secret()?,
             data,
         })
+    }
+}
+
+/// Where this machine reaches what listens on `address`: one that stands for all of its addresses is none to dial.
+pub fn dialled(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+        one => one,
     }
 }
 

@@ -52,11 +52,15 @@ impl Link {
                 () = shutdown.cancelled() => return,
                 why = self.session(&mut welcomed) => why,
             };
+            if shutdown.is_cancelled() {
+                return;
+            }
             if welcomed {
                 backoff.reset();
             }
             let wait = backoff.next();
-            tracing::info!(node = self.register.node, why, ?wait, "no session with the manager");
+            // Whoever started the node is to see why it does nothing: a wrong token or address, say.
+            tracing::warn!(node = self.register.node, why, ?wait, "no session with the manager");
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}

@@ -3,6 +3,7 @@
 mod job;
 mod page;
 mod resources;
+mod rounds;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::page::Page;
-pub use self::resources::{bytes, shape};
+pub use self::resources::shape;
 use super::logs;
 use crate::failure::Failure;
 use crate::kinds::Kind;
@@ -169,6 +170,8 @@ mod tests {
         Created       5m12s ago (2026-11-24T12:04:48Z)
         Phase         Running
         Round         3 of 20
+        Accuracy      0.9123
+        Round time    812ms (median)
         Participants  10
         Running for   5m
 
@@ -194,11 +197,12 @@ mod tests {
 
         Rounds
           ROUND   UPDATES   REFUSED   MISSING   SAMPLES   ACCURACY     LOSS   TRAIN.LOSS    TIME
-              1         9         1         0      1437       0.62     0.38         0.31   812ms
-              2         9         1         0      1437       0.84     0.16         0.31   812ms
-              3         9         1         0      1437     0.9123   0.0877         0.31   812ms
+              1         9         1         0     1,437     0.6200   0.3800       0.3100   812ms
+              2         9         1         0     1,437     0.8400   0.1600       0.3100   812ms
+              3         9         1         0     1,437     0.9123   0.0877       0.3100   812ms
 
-          accuracy 0.62 ▁▆█ 0.9123
+          accuracy  0.6200 ▁▆█ 0.9123
+          loss      0.3800 █▃▁ 0.0877
 
         Events
           AGE   TYPE     REASON            MESSAGE
@@ -330,7 +334,7 @@ mod tests {
         Name          mlp.1
         Reference     mlp:1
         Graphs        train, infer
-        Parameters    4810
+        Parameters    4,810
         Weights       18.9 KiB
         ");
     }

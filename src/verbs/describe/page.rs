@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -10,6 +10,7 @@ use crate::age;
 use crate::objects;
 use crate::screen;
 use crate::table::{Cell, Table};
+use crate::wrap::wrapped;
 
 /// Where the value of a field begins.
 const FIELD: usize = 14;
@@ -26,9 +27,9 @@ impl Page {
         Self { text: String::new(), now, width }
     }
 
-    /// Whether it is shown on a terminal.
-    pub fn is_terminal(&self) -> bool {
-        self.width.is_some()
+    /// Columns of the terminal that it is shown on, if it is.
+    pub fn width(&self) -> Option<usize> {
+        self.width
     }
 
     /// What every resource has: name, labels, age.
@@ -45,12 +46,31 @@ impl Page {
         }
     }
 
-    /// One line `Name   value`; nothing where the value is empty.
+    /// `Name   value`, continued below where it does not fit; nothing where the value is empty.
     pub fn field(&mut self, name: &str, value: impl AsRef<str>) {
         let value = value.as_ref();
-        if !value.is_empty() {
-            let name = screen::styled(&format!("{name:<FIELD$}"), screen::DIM);
-            self.text.push_str(&format!("{name}{value}\n"));
+        if value.is_empty() {
+            return;
+        }
+        let lines = match self.width {
+            // What bears styles is short.
+            Some(width) if !value.contains('\u{1b}') => {
+                wrapped(value, width.saturating_sub(FIELD).max(FIELD))
+            }
+            _ => vec![value.to_owned()],
+        };
+        for (at, line) in lines.iter().enumerate() {
+            let name = format!("{:<FIELD$}", if at == 0 { name } else { "" });
+            self.text.push_str(&format!("{}{line}\n", screen::styled(&name, screen::DIM)));
+        }
+    }
+
+    /// How long something has run, or ran.
+    pub fn span(&mut self, started: Option<&Time>, finished: Option<&Time>) {
+        let Some(started) = started else { return };
+        match finished {
+            Some(finished) => self.field("Ran for", age::since(started.0, finished.0)),
+            None => self.field("Running for", age::since(started.0, self.now)),
         }
     }
 
@@ -66,12 +86,12 @@ impl Page {
     }
 
     /// A table, indented, if it has rows.
-    pub fn table(&mut self, title: &str, mut table: Table) {
+    pub fn table(&mut self, title: &str, table: Table) {
         if table.is_empty() {
             return;
         }
         self.section(title);
-        let text = table.render(self.width.map(|width| width.saturating_sub(2)));
+        let text = table.wrapping().render(self.width.map(|width| width.saturating_sub(2)));
         for line in text.lines() {
             let _ = writeln!(self.text, "  {}", line.trim_end());
         }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use sedge_api::resources::{Dataset, EdgeNode, Model, Plugin, Worker, WorkerPhase};
 
 use super::page::{Page, pairs};
-use crate::age;
-use crate::columns::{decimal, written};
+use crate::columns::{bytes, counted, decimal, measured, written};
 use crate::screen;
 use crate::table::{Cell, Table};
 
@@ -20,14 +19,11 @@ pub fn worker(page: &mut Page, worker: &Worker) {
     };
     page.state("Phase", phase, status.reason.as_deref());
     page.field("Message", status.message.unwrap_or_default());
-    if let Some(started) = &status.started_at {
-        let end = status.finished_at.as_ref().map_or(page.now, |finished| finished.0);
-        page.field("Ran for", age::since(started.0, end));
-    }
+    page.span(status.started_at.as_ref(), status.finished_at.as_ref());
     if let Some(done) = status.done {
         page.field("Done", status.total.map_or(done.to_string(), |total| format!("{done} of {total}")));
     }
-    let metrics = status.metrics.iter().map(|metric| format!("{}={}", metric.name, decimal(metric.value)));
+    let metrics = status.metrics.iter().map(|metric| format!("{}={}", metric.name, measured(metric.value)));
     page.field("Metrics", metrics.collect::<Vec<_>>().join(", "));
     page.section("Work");
     page.field("  Job", format!("{}/{}", spec.job.kind, spec.job.name));
@@ -43,11 +39,20 @@ pub fn worker(page: &mut Page, worker: &Worker) {
     page.field("  Up to", format!("{} memory, {} a call", spec.resources.memory, spec.resources.timeout));
     page.field("  Joins", spec.joins.as_deref().unwrap_or_default());
     if let Some(task) = &spec.aggregation {
-        let invited = format!("{} trainers, {} evaluators", task.trainers.len(), task.evaluators.len());
-        page.field("  Leads", format!("{} rounds, {invited}", task.rounds));
+        let of = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        let parts = [
+            of(task.rounds as usize, "round"),
+            of(task.trainers.len(), "trainer"),
+            of(task.evaluators.len(), "evaluator"),
+        ];
+        page.field("  Leads", parts.join(", "));
     }
     page.field("  Connected", status.participants.join(", "));
     page.field("  Result", status.result_digest.map(|digest| digest.to_string()).unwrap_or_default());
+    super::rounds::table(page, &status.rounds);
 }
 
 pub fn edge_node(page: &mut Page, node: &EdgeNode) {
@@ -71,8 +76,11 @@ pub fn dataset(page: &mut Page, dataset: &Dataset) {
     page.field("Path", &spec.path);
     page.field("Format", written(&serde_json::json!(spec.format)));
     page.field("Label", spec.label.as_deref().unwrap_or_default());
-    page.field("Test share", format!("{} % (seed {})", decimal(spec.split.test * 100.0), spec.split.seed));
-    page.field("Samples", status.samples.map(|samples| samples.to_string()).unwrap_or_default());
+    if spec.split.test > 0.0 {
+        let share = decimal(spec.split.test * 100.0);
+        page.field("Test share", format!("{share} % (seed {})", spec.split.seed));
+    }
+    page.field("Samples", status.samples.map(counted).unwrap_or_default());
     page.conditions(&status.conditions);
     let mut table = Table::new(["NAME", "TYPE", "SHAPE OF A SAMPLE"]);
     for column in &status.columns {
@@ -101,32 +109,18 @@ pub fn model(page: &mut Page, model: &Model) {
     let digest = status.digest.or(model.spec.digest);
     page.field("Digest", digest.map(|digest| digest.to_string()).unwrap_or_default());
     page.field("Graphs", status.graphs.join(", "));
-    page.field("Parameters", status.parameters.map(|count| count.to_string()).unwrap_or_default());
+    page.field("Parameters", status.parameters.map(counted).unwrap_or_default());
     page.field("Weights", status.weights_bytes.map(bytes).unwrap_or_default());
     page.conditions(&status.conditions);
 }
 
-/// `[64, 10]`; a single value per sample has no dimensions.
+/// `[64, 10]`; a single value has no dimensions.
 pub fn shape(dimensions: &[u64]) -> String {
+    if dimensions.is_empty() {
+        return "a number".to_owned();
+    }
     let texts: Vec<String> = dimensions.iter().map(ToString::to_string).collect();
     format!("[{}]", texts.join(", "))
-}
-
-/// An amount of bytes with three digits or so: `57.6 KiB`.
-pub fn bytes(count: u64) -> String {
-    if count < 1024 {
-        return format!("{count} bytes");
-    }
-    let mut size = count as f64 / 1024.0;
-    let mut units = ["KiB", "MiB", "GiB"].into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    for larger in units {
-        if size < 1024.0 {
-            break;
-        }
-        (size, unit) = (size / 1024.0, larger);
-    }
-    format!("{size:.1} {unit}")
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> String {
@@ -138,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_short() {
-        assert_eq!([bytes(900), bytes(58_982), bytes(5 << 30)], ["900 bytes", "57.6 KiB", "5.0 GiB"]);
+    fn a_sample_of_one_value_has_no_shape_to_show() {
+        assert_eq!([shape(&[64, 10]), shape(&[])], ["[64, 10]", "a number"]);
     }
 }

@@ -183,6 +183,15 @@ async fn a_second_manager_on_one_directory_is_refused() {
     assert!(refused.contains("another manager is running"), "{refused}");
 }
 
+#[test]
+fn an_address_that_means_all_is_dialled_on_loopback() {
+    for (listened, dialled) in
+        [("0.0.0.0:7400", "127.0.0.1:7400"), ("[::]:7400", "[::1]:7400"), ("10.0.0.1:7400", "10.0.0.1:7400")]
+    {
+        assert_eq!(super::dialled(listened.parse().unwrap()), dialled.parse().unwrap());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kubeconfig_opens_the_api_and_the_logs() {
     let data = tempfile::tempdir().unwrap();

@@ -57,6 +57,17 @@ async fn a_node_without_the_join_token_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_keeps_the_role_that_it_is_known_with() {
+    let data = tempfile::tempdir().unwrap();
+    let (manager, _shutdown) = start(data.path()).await;
+    drop(Node::dial(&manager, "edge-1", NodeRole::Edge).await);
+    let refused =
+        Node::dial_with(&manager, manager.join_token(), "edge-1", NodeRole::Cloud).await.err().unwrap();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    assert!(refused.message().contains("delete EdgeNode `edge-1`"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_sessions_of_one_name_the_newer_stays() {
     let data = tempfile::tempdir().unwrap();
     let (manager, _shutdown) = start(data.path()).await;
