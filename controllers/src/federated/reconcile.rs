@@ -53,7 +53,7 @@ pub async fn run(client: Client, shutdown: CancellationToken) {
         .run(reconcile, error_policy, context)
         .for_each(|outcome| async move {
             if let Err(error) = outcome {
-                debug!(%error, "a job was not reconciled");
+                warn!(%error, "a job was not reconciled");
             }
         })
         .await;

@@ -162,7 +162,7 @@ impl Manager {
             },
             shutdown.clone(),
         );
-        let access = |token: &str| Access { token: Some(token.to_owned()), address: None };
+        let access = |token: &str| Access { token: Some(token.to_owned()), ..Access::default() };
         let mut routes = registry.router(access(&api_token)).merge(log_router(
             hub.clone(),
             client.clone(),
@@ -171,7 +171,9 @@ impl Manager {
         if let Some(api) = &api {
             routes = routes.fallback_service(api.router_with_token(&api_token));
         }
-        let node_routes = registry.router(access(&join_token)).merge(hub.router());
+        // Nodes pull whatever they run, and push the models that jobs result in.
+        let node_access = Access { writes_below: Some("models/"), ..access(&join_token) };
+        let node_routes = registry.router(node_access).merge(hub.router());
 
         let mut parts = JoinSet::new();
         parts.spawn(serve("API listener", listener, routes, shutdown.clone()));

@@ -16,6 +16,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::refusal::{Code, Refusal};
+use crate::registry::names::Repository;
 
 /// Who may push and pull.
 #[derive(Clone, Default)]
@@ -25,12 +26,14 @@ pub struct Access {
     /// The registry's base address as clients see it, e.g. `https://registry.example`; absent, it is
     /// `http://` and whatever host the request names.
     pub address: Option<String>,
+    /// The only repositories that may be written to are below this, e.g. `models/`; absent, all may.
+    pub writes_below: Option<&'static str>,
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = self.token.as_ref().map(|_| "<secret>");
-        f.debug_struct("Access").field("token", &token).field("address", &self.address).finish()
+        f.debug_struct("Access").field("token", &token).field("address", &self.address).field("writes_below", &self.writes_below).finish()
     }
 }
 
@@ -41,6 +44,16 @@ impl Access {
             Some(shown) if is_same(&shown, token) => Ok(()),
             Some(_) => Err(self.refuse(headers, "the token is not the one that this registry knows")),
             None => Err(self.refuse(headers, "this registry asks for a token")),
+        }
+    }
+
+    /// Whether `repository` may be written to.
+    pub(super) fn check_write(&self, repository: &Repository) -> Result<(), Refusal> {
+        match self.writes_below {
+            Some(prefix) if !repository.as_str().starts_with(prefix) => {
+                Err(Refusal::new(Code::Denied, format_args!("from here only `{prefix}` may be pushed to")))
+            }
+            _ => Ok(()),
         }
     }
 

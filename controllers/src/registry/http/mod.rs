@@ -46,6 +46,17 @@ enum Endpoint {
     Upload(Repository, Uuid),
 }
 
+impl Endpoint {
+    /// The repository that a request with this method would write to.
+    fn written(&self, method: &Method) -> Option<&Repository> {
+        match self {
+            Self::Uploads(name) | Self::Upload(name, _) => Some(name),
+            Self::Manifest(name, _) if *method != Method::GET && *method != Method::HEAD => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// What may follow the question mark; each endpoint takes its own.
 #[derive(Debug, Default, Deserialize)]
 struct Parameters {
@@ -136,6 +147,9 @@ impl Served {
             return self.access.issue(headers);
         }
         self.access.check(headers)?;
+        if let Some(repository) = endpoint.written(&method) {
+            self.access.check_write(repository)?;
+        }
         let registry = &self.registry;
         let is = |wanted: Method| method == wanted;
         match endpoint {

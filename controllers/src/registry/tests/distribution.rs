@@ -256,6 +256,27 @@ async fn nothing_is_deleted() {
 }
 
 #[tokio::test]
+async fn who_may_push_models_alone_pushes_nothing_else() {
+    let fixture = Fixture::start().await;
+    let router = fixture.registry.router(Access { writes_below: Some("models/"), ..Access::default() });
+    let ask = |method: Method, path: &str| {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request)
+    };
+    let begun = ask(Method::POST, "/v2/models/a/blobs/uploads/").await.unwrap();
+    assert_eq!(begun.status(), StatusCode::ACCEPTED);
+    for (method, path) in [
+        (Method::POST, "/v2/plugins/a/blobs/uploads/"),
+        (Method::PUT, "/v2/plugins/a/manifests/1"),
+        (Method::PUT, "/v2/models-of-mine/manifests/1"),
+    ] {
+        let refused = refusal(ask(method, path).await.unwrap()).await;
+        assert_eq!((refused.0, refused.1.as_str()), (StatusCode::FORBIDDEN, "DENIED"), "{path}");
+    }
+    assert_eq!(ask(Method::GET, "/v2/plugins/a/manifests/1").await.unwrap().status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_token_opens_the_registry() {
     let fixture = Fixture::start().await;
     let access = Access { token: Some("s3cret".to_owned()), ..Access::default() };
