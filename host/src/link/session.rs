@@ -50,13 +50,13 @@ impl Link {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
-            let mut welcomed = false;
+            let (mut welcomed, dialled) = (false, Instant::now());
             let why = tokio::select! {
                 () = shutdown.cancelled() => return,
                 why = self.session(&mut welcomed) => why,
             };
             if welcomed {
-                backoff.reset();
+                backoff.after(dialled.elapsed());
             }
             let wait = backoff.next();
             tracing::info!(node = self.register.node, why, ?wait, "no session with the manager");
