@@ -11,8 +11,8 @@ use cap_std::fs::Dir;
 use sedge_api::{is_dns_label, node};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Endpoint;
 
@@ -98,6 +98,9 @@ pub enum NodeError {
     /// The federation's server.
     #[error("the federation service ended: {0}")]
     Federation(#[from] tonic::transport::Error),
+    /// A defect of this program, whose message went to the error output.
+    #[error("a part of the node broke: {0}")]
+    Broken(#[from] tokio::task::JoinError),
 }
 
 /// A node that runs until its shutdown token is cancelled.
@@ -105,8 +108,7 @@ pub struct Node {
     address: SocketAddr,
     /// Ends this node's parts alone; `shutdown` may be shared with other nodes.
     parts: CancellationToken,
-    tasks: TaskTracker,
-    server: Option<tokio::task::JoinHandle<Result<(), tonic::transport::Error>>>,
+    tasks: JoinSet<Result<(), NodeError>>,
     /// Locked for as long as the node lives.
     _lock: File,
 }
@@ -146,13 +148,13 @@ impl Node {
         let artifacts = Artifacts::open(&data, config.join_token.clone())?;
         let board = Arc::new(Board::default());
         let federation = Federation::default();
-        let tasks = TaskTracker::new();
+        let mut tasks = JoinSet::new();
         // Ends the parts that were started if a later one fails, too.
         let parts = shutdown.child_token();
         let guard = parts.clone().drop_guard();
 
-        let (address, server, reached) = match config.role {
-            Role::Edge => (config.federation_listen, None, String::new()),
+        let (address, reached) = match config.role {
+            Role::Edge => (config.federation_listen, String::new()),
             Role::Cloud => {
                 let address = config.federation_listen;
                 let listen = |source| NodeError::Listen { address, source };
@@ -168,8 +170,8 @@ impl Node {
                     None => format!("http://{address}"),
                 };
                 let (federation, parts) = (federation.clone(), parts.clone());
-                let server = tasks.spawn(async move { federation.serve(listener, parts).await });
-                (address, Some(server), reached)
+                tasks.spawn(async move { Ok(federation.serve(listener, parts).await?) });
+                (address, reached)
             }
         };
 
@@ -184,7 +186,11 @@ impl Node {
             federation,
         };
         let supervisor = Supervisor::new(data, context, Arc::clone(&board)).map_err(disk(&config.data))?;
-        tasks.spawn(Arc::clone(&supervisor).run(parts.clone()));
+        let supervised = Arc::clone(&supervisor).run(parts.clone());
+        tasks.spawn(async move {
+            supervised.await;
+            Ok(())
+        });
 
         let mut register = node::Register {
             protocol: node::PROTOCOL,
@@ -203,11 +209,14 @@ impl Node {
             Role::Cloud => node::NodeRole::Cloud,
         });
         let link = Link { endpoint: manager, authorization, register, artifacts, supervisor, board };
-        tasks.spawn(link.run(parts.clone()));
-        tasks.close();
+        let linked = link.run(parts.clone());
+        tasks.spawn(async move {
+            linked.await;
+            Ok(())
+        });
         // From here on the parts end with `shutdown` or with the node.
         guard.disarm();
-        Ok(Self { address, parts, tasks, server, _lock: lock })
+        Ok(Self { address, parts, tasks, _lock: lock })
     }
 
     /// Where a cloud node listens for participants; of an edge node, which does not, what was configured.
@@ -215,24 +224,29 @@ impl Node {
         self.address
     }
 
-    /// Until all parts have ended: after `shutdown`, or because one cannot go on.
-    pub async fn wait(self) -> Result<(), NodeError> {
-        let served = match self.server {
-            None => Ok(()),
-            Some(server) => server.await.unwrap_or(Ok(())),
-        };
-        if served.is_err() {
+    /// Until all parts have ended: after `shutdown`, or because one cannot go on; gives why the first did not.
+    pub async fn wait(mut self) -> Result<(), NodeError> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            // A part that ends takes the others with it: a node that does half its work is not seen to be ill.
             self.parts.cancel();
+            outcome = outcome.and(ended.map_err(NodeError::from).flatten());
         }
-        self.tasks.wait().await;
-        served.map_err(NodeError::from)
+        outcome
     }
 }
 
-/// Make and open a directory; `alone`: and keep other processes out of it. The file must be kept open.
+/// Make and open a directory; `alone`: and keep other users and processes out of it. The file must be kept open.
 fn directory(path: &Path, alone: bool) -> Result<(Dir, File), NodeError> {
     let disk = |source| NodeError::Disk { path: path.to_owned(), source };
-    std::fs::create_dir_all(path).map_err(disk)?;
+    let mut maker = std::fs::DirBuilder::new();
+    maker.recursive(true);
+    #[cfg(unix)]
+    if alone {
+        // Definitions of workers are kept there, and with them the secrets of their jobs.
+        std::os::unix::fs::DirBuilderExt::mode(&mut maker, 0o700);
+    }
+    maker.create(path).map_err(disk)?;
     let dir = Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(disk)?;
     if !alone {
         let file = dir.try_clone().map_err(disk)?.into_std_file();

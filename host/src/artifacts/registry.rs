@@ -19,6 +19,9 @@ use super::store::Incoming;
 /// A registry whose address may come later and may change.
 pub(super) struct Registry {
     http: Client,
+    /// For what we send: the other would end a request whose answer has not begun within its read timeout,
+    /// however long the body takes.
+    uploads: Client,
     base: watch::Sender<Option<Url>>,
     token: String,
 }
@@ -27,12 +30,13 @@ impl Registry {
     pub(super) fn new(token: String) -> Result<Self, ArtifactError> {
         // One provider serves the process. Whoever comes first installs it; an error says that it is there.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(30))
-            .build()
-            .map_err(|error| ArtifactError::malformed("HTTP client", error.to_string()))?;
-        Ok(Self { http, base: watch::Sender::new(None), token })
+        // The registry is the manager, which is dialled directly by the link as well: a proxy named in the
+        // environment is for others.
+        let client = || Client::builder().connect_timeout(Duration::from_secs(5)).no_proxy();
+        let failed = |error: reqwest::Error| ArtifactError::malformed("HTTP client", error.to_string());
+        let http = client().read_timeout(Duration::from_secs(30)).build().map_err(failed)?;
+        let uploads = client().build().map_err(failed)?;
+        Ok(Self { http, uploads, base: watch::Sender::new(None), token })
     }
 
     /// Where the registry is, as `http://host:port`.
@@ -64,7 +68,7 @@ impl Registry {
         Ok(if self.token.is_empty() { request } else { request.bearer_auth(&self.token) })
     }
 
-    /// The bytes of the manifest with this digest (verified) .
+    /// The bytes of the manifest with this digest (verified).
     pub(super) async fn manifest(&self, repository: &str, digest: &Digest) -> Result<Vec<u8>, ArtifactError> {
         let what = format!("manifest {repository}@{digest}");
         let request = self.request(Method::GET, &format!("/v2/{repository}/manifests/{digest}"))?;
@@ -153,7 +157,7 @@ impl Registry {
         }
     }
 
-    /// Let `repository` have a blob: it is there, it is mounted from `from`, or `open` uploads it.
+    /// Let `repository` have a blob: it is there, it is mounted from `from`, or `body` is uploaded.
     pub(super) async fn push_blob(
         &self,
         repository: &str,
@@ -190,7 +194,7 @@ impl Registry {
                 (length, reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 << 10)))
             }
         };
-        let request = self.http.put(location);
+        let request = self.uploads.put(location).timeout(upload_time(length));
         let request = if self.token.is_empty() { request } else { request.bearer_auth(&self.token) };
         let request = request
             .header(CONTENT_LENGTH, length)
@@ -210,6 +214,11 @@ impl Registry {
         let request = request.header(CONTENT_TYPE, MANIFEST).body(manifest);
         send(request, &format!("push of {repository}:{tag}")).await.map(drop)
     }
+}
+
+/// How long an upload may take: a minute, and as long as it takes at 64 KiB/s.
+fn upload_time(bytes: u64) -> Duration {
+    Duration::from_secs(60 + bytes / (64 << 10))
 }
 
 /// What is uploaded.

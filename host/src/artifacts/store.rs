@@ -1,6 +1,7 @@
 //! Blobs on the node's disk by digest: `blobs/HEX`, complete and verified or not there at all. Blocking.
 
 use std::io::{self, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use cap_std::fs::{Dir, File};
@@ -16,6 +17,8 @@ const PART: &str = ".part";
 /// The store's folder.
 pub(super) struct Store {
     blobs: Dir,
+    /// Numbers what arrives, so that no two share a file: who gave up may still be writing.
+    arrivals: AtomicU64,
 }
 
 impl Store {
@@ -29,7 +32,7 @@ impl Store {
                 blobs.remove_file(name)?;
             }
         }
-        Ok(Self { blobs })
+        Ok(Self { blobs, arrivals: AtomicU64::new(0) })
     }
 
     pub(super) fn dir(&self) -> &Dir {
@@ -51,9 +54,10 @@ impl Store {
         self.blobs.open(digest.hex())
     }
 
-    /// Begin to receive a blob of at most `limit` bytes. One receiver per digest at a time.
+    /// Begin to receive a blob of at most `limit` bytes.
     pub(super) fn receive(&self, digest: Digest, limit: u64) -> io::Result<Incoming> {
-        let name = format!("{}{PART}", digest.hex());
+        let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}.{arrival}{PART}", digest.hex());
         let file = self.blobs.create(&name)?;
         let blobs = self.blobs.try_clone()?;
         Ok(Incoming { blobs, name, file, digest, limit, written: 0, hasher: Sha256::new(), kept: false })
@@ -160,6 +164,20 @@ mod tests {
         drop(long);
         assert!(!store.contains(&digest));
         assert_eq!(store.dir().entries().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn who_gave_up_does_not_disturb_who_comes_next() {
+        let (_folder, store) = store();
+        let digest = Digest::of(b"hello");
+        let mut earlier = store.receive(digest, 5).unwrap();
+        earlier.write(b"he").unwrap();
+        let mut later = store.receive(digest, 5).unwrap();
+        later.write(b"hello").unwrap();
+        earlier.write(b"!!!").unwrap();
+        drop(earlier);
+        later.keep().unwrap();
+        assert_eq!(store.read(&digest, 5).unwrap(), "hello");
     }
 
     #[test]

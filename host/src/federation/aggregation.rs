@@ -1,7 +1,10 @@
 //! Leads the rounds of one job: invites, folds updates as they come, has the result measured, keeps it.
 //!
 //! [`crate::worker`] makes one for an aggregator and runs it to its end. Who takes part sits in `seats`; what
-//! they say comes as events of [`super::connection`]; what to do about it [`super::rounds`] decides.
+//! they say comes as events of [`super::connection`]; one round is led by `round`, and what it comes to is
+//! kept by [`super::checkpoint`].
+
+mod round;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,14 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::{self, HISTORY, Record, State};
 use super::connection::{Event, Kind, Order, Work};
-use super::means::Means;
 use super::payload::Payload;
-use super::rounds::{Gathering, Round, Start, TRIES, Tally, Terms, Verdict};
+use super::rounds::Terms;
 use super::seats::{Happened, Seats};
 use crate::artifacts::{Artifact, Artifacts, WeightsFile};
 use crate::link::backoff::Backoff;
 use crate::model::Weights;
-use crate::runtime::{Aggregate, Aggregator, Update};
+use crate::runtime::Aggregator;
 use crate::worker::{Ended, Reporter};
 
 /// How the rounds are to be led: `Aggregation` of the node protocol, parsed.
@@ -67,14 +69,8 @@ pub(crate) struct Aggregation {
     pub(crate) base: Artifact,
     pub(crate) cancel: CancellationToken,
     pub(crate) seats: Seats,
-}
-
-/// A round's updates, folded.
-struct Closed {
-    weights: Weights,
-    tally: Tally,
-    means: Means,
-    started: Instant,
+    /// Evaluators that let a deadline pass and were not connected: not waited for until they are.
+    pub(crate) absent: BTreeSet<String>,
 }
 
 /// Where the job stands.
@@ -84,16 +80,31 @@ struct Standing {
     history: Vec<Record>,
 }
 
+/// A checkpoint that is being written.
+type Saving = Option<JoinHandle<std::io::Result<()>>>;
+
 impl Aggregation {
     /// Lead all rounds that are left, push the result, and dismiss the participants. Gives the number of
     /// rounds and the digest of the resulting model's manifest.
     pub(crate) async fn lead(mut self, initial: Weights) -> Result<(u32, String), Ended> {
         let mut standing = self.resume(initial).await?;
-        self.publish(&standing);
-        let mut saving: Option<JoinHandle<std::io::Result<()>>> = None;
+        self.show(&standing)();
+        let mut saving = None;
+        let led = self.rounds(&mut standing, &mut saving).await;
+        // However the rounds ended: who is given this folder next finds nobody writing there.
+        let kept = saved(saving.take()).await;
+        led.and(kept)?;
+        let digest = self.push(&standing).await?;
+        self.reporter
+            .line(&format!("the resulting model is {}:{} ({digest})", self.task.repository, self.task.tag));
+        self.seats.dismiss(standing.round).await;
+        Ok((standing.round, digest))
+    }
+
+    async fn rounds(&mut self, standing: &mut Standing, saving: &mut Saving) -> Result<(), Ended> {
         let mut payload = self.payload(&standing.weights).await?;
         let mut patient = true;
-        while standing.round < self.task.rounds && !self.is_over(&standing) {
+        while standing.round < self.task.rounds && !self.is_over(standing) {
             let number = standing.round + 1;
             let closed = self.round(number, &standing.weights, &payload, patient).await?;
             patient = false;
@@ -116,17 +127,11 @@ impl Aggregation {
             standing.history.drain(..excess);
             standing.round = number;
             standing.weights = closed.weights;
-            self.publish(&standing);
             // The disk works while the next round does; the round after that waits for it.
             saved(saving.take()).await?;
-            saving = Some(self.save(&standing));
+            *saving = Some(self.save(standing));
         }
-        saved(saving.take()).await?;
-        let digest = self.push(&standing).await?;
-        self.reporter
-            .line(&format!("the resulting model is {}:{} ({digest})", self.task.repository, self.task.tag));
-        self.seats.dismiss(standing.round).await;
-        Ok((standing.round, digest))
+        Ok(())
     }
 
     async fn resume(&self, initial: Weights) -> Result<Standing, Ended> {
@@ -154,190 +159,23 @@ impl Aggregation {
         stop.is_met(&last.metrics)
     }
 
-    fn publish(&self, standing: &Standing) {
-        self.reporter.update(|status| {
-            status.done = standing.round.into();
-            status.total = self.task.rounds.into();
-            status.rounds = standing.history.iter().map(node::Round::from).collect();
-            status.metrics = status.rounds.last().map(|round| round.metrics.clone()).unwrap_or_default();
-        });
+    /// What shows the status of this standing, when it is called.
+    fn show(&self, standing: &Standing) -> impl FnOnce() + Send + 'static {
+        let (reporter, done, total) = (self.reporter.clone(), standing.round, self.task.rounds);
+        let rounds: Vec<_> = standing.history.iter().map(node::Round::from).collect();
+        move || {
+            reporter.update(|status| {
+                (status.done, status.total) = (done.into(), total.into());
+                status.metrics = rounds.last().map(|round| round.metrics.clone()).unwrap_or_default();
+                status.rounds = rounds;
+            });
+        }
     }
 
     async fn payload(&self, weights: &Weights) -> Result<Payload, Ended> {
         Payload::of(weights.clone())
             .await
             .ok_or_else(|| Ended::failed("HostError", "the weights could not be written as safetensors"))
-    }
-
-    /// One round, tried until it closes.
-    async fn round(
-        &mut self,
-        number: u32,
-        current: &Weights,
-        payload: &Payload,
-        patient: bool,
-    ) -> Result<Closed, Ended> {
-        let mut tries = 0;
-        loop {
-            self.gather(number, patient).await?;
-            if let Some(closed) = self.attempt(number, current, payload).await? {
-                return Ok(closed);
-            }
-            tries += 1;
-            if tries >= TRIES {
-                return Err(too_few(&format!(
-                    "round {number} closed {tries} times in a row with fewer than {} updates",
-                    self.task.terms.minimum
-                )));
-            }
-            self.reporter.line(&format!("round {number} is done again: too few updates"));
-        }
-    }
-
-    /// Wait until enough trainers are there. A job that has closed a round does not wait for ever.
-    async fn gather(&mut self, number: u32, patient: bool) -> Result<(), Ended> {
-        let mut gathering = Gathering::new(self.task.terms, patient);
-        let give_up = (!patient).then(|| Instant::now() + self.task.terms.deadline * TRIES);
-        loop {
-            let connected = self.seats.trainers().len();
-            let expected = self.task.trainers.difference(self.seats.lost()).count();
-            let now = Instant::now();
-            let until = match gathering.start(connected, expected, now.into_std()) {
-                Start::Now => return Ok(()),
-                Start::At(at) => Some(Instant::from_std(at)),
-                Start::Wait => give_up,
-                Start::Never => {
-                    return Err(too_few(&format!(
-                        "{} trainers have failed; {expected} are left and round {number} needs {}",
-                        self.seats.lost().len(),
-                        self.task.terms.minimum
-                    )));
-                }
-            };
-            if give_up.is_some_and(|give_up| now >= give_up) {
-                return Err(too_few(&format!(
-                    "for {TRIES} deadlines no more than {connected} trainers were connected, and round {number} needs {}",
-                    self.task.terms.minimum
-                )));
-            }
-            self.next(until).await?;
-        }
-    }
-
-    /// One try of a round; None where too few updates came.
-    async fn attempt(
-        &mut self,
-        number: u32,
-        current: &Weights,
-        payload: &Payload,
-    ) -> Result<Option<Closed>, Ended> {
-        let started = Instant::now();
-        let invited = self.seats.trainers();
-        let round = Round::new(self.task.terms, invited.iter().cloned(), started.into_std());
-        let deadline = Instant::from_std(round.deadline());
-        self.seats.invite(round, self.work(Kind::Train, number, deadline, payload));
-        let mut aggregate = self.aggregator.begin(number, current.clone()).await?;
-        let mut means = Means::default();
-        loop {
-            match self.seats.verdict(Instant::now().into_std()) {
-                Verdict::Wait => {}
-                Verdict::Close => break,
-                Verdict::Again => {
-                    self.seats.rest();
-                    return Ok(None);
-                }
-            }
-            if let Happened::Said(name, event) = self.next(Some(deadline)).await? {
-                self.hear(&name, number, event, current, &mut aggregate, &mut means).await?;
-            }
-        }
-        let tally = self.seats.rest();
-        let weights = aggregate.finish().await?;
-        current.check_layout(&weights).map_err(|error| {
-            Ended::failed(
-                "PluginError",
-                format!("the aggregator's new weights do not fit the model: {error}"),
-            )
-        })?;
-        Ok(Some(Closed { weights, tally, means, started }))
-    }
-
-    async fn hear(
-        &mut self,
-        name: &str,
-        number: u32,
-        event: Event,
-        current: &Weights,
-        aggregate: &mut Aggregate,
-        means: &mut Means,
-    ) -> Result<(), Ended> {
-        match event {
-            Event::Update { round, samples, metrics, safetensors, permit } if round == number => {
-                if !self.seats.awaits(name) {
-                    return Ok(());
-                }
-                let weights = Weights::from_buffer(safetensors)
-                    .and_then(|weights| current.check_layout(&weights).map(|()| weights));
-                let why = match weights {
-                    Err(error) => Some(error.to_string()),
-                    Ok(weights) => {
-                        let update = Update { weights, samples, metrics: metrics.clone() };
-                        aggregate.add(update).await?.err()
-                    }
-                };
-                drop(permit);
-                match why {
-                    None => {
-                        means.add(samples, &metrics);
-                        self.seats.folded(name, samples);
-                    }
-                    Some(why) => {
-                        self.seats.reject(name, number, &why);
-                        self.refused(name, number, &why);
-                    }
-                }
-            }
-            Event::Refused { round, why } if round == number => self.refused(name, number, &why),
-            Event::Failure { round, .. } if round == number => self.seats.failed(name),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn refused(&mut self, name: &str, number: u32, why: &str) {
-        self.reporter.line(&format!("round {number}: the update of {name} was refused: {why}"));
-        self.seats.refused(name);
-    }
-
-    /// Have weights measured by all evaluators that are left, at most until the deadline.
-    async fn evaluate(&mut self, number: u32, payload: &Payload) -> Result<Means, Ended> {
-        let mut means = Means::default();
-        let mut awaited: BTreeSet<String> =
-            self.task.evaluators.difference(self.seats.lost()).cloned().collect();
-        if awaited.is_empty() {
-            return Ok(means);
-        }
-        let deadline = Instant::now() + self.task.terms.deadline;
-        self.seats.measure(self.work(Kind::Evaluate, number, deadline, payload));
-        while !awaited.is_empty() && Instant::now() < deadline {
-            match self.next(Some(deadline)).await? {
-                // The first report of each counts.
-                Happened::Said(name, Event::Report { round, samples, metrics })
-                    if round == number && awaited.remove(&name) =>
-                {
-                    means.add(samples.max(1), &metrics);
-                }
-                Happened::Said(name, Event::Failure { round, .. }) if round == number => {
-                    awaited.remove(&name);
-                }
-                _ => {}
-            }
-        }
-        for name in &awaited {
-            self.reporter.line(&format!("round {number}: {name} did not report in time"));
-        }
-        self.seats.rest();
-        Ok(means)
     }
 
     /// Wait for what happens next; failures for good are noted here, whenever they come.
@@ -366,6 +204,7 @@ impl Aggregation {
         Order::Work(Arc::new(Work { kind, round, rounds, deadline, payload }))
     }
 
+    /// Keep a round on disk, then show it: what is shown is not undone by a restart.
     fn save(&self, standing: &Standing) -> JoinHandle<std::io::Result<()>> {
         let state = State {
             round: standing.round,
@@ -373,7 +212,12 @@ impl Aggregation {
             history: standing.history.clone(),
         };
         let (folder, weights) = (Arc::clone(&self.folder), standing.weights.clone());
-        tokio::task::spawn_blocking(move || checkpoint::save(&folder, &weights.to_safetensors(), &state))
+        let show = self.show(standing);
+        tokio::task::spawn_blocking(move || {
+            checkpoint::save(&folder, &weights.to_safetensors(), &state)?;
+            show();
+            Ok(())
+        })
     }
 
     /// Push the result, for as long as it takes; participants may come and go meanwhile.
@@ -415,14 +259,10 @@ impl Aggregation {
     }
 }
 
-async fn saved(saving: Option<JoinHandle<std::io::Result<()>>>) -> Result<(), Ended> {
+async fn saved(saving: Saving) -> Result<(), Ended> {
     let Some(saving) = saving else { return Ok(()) };
     let saved = saving.await.map_err(std::io::Error::other).and_then(|saved| saved);
     saved.map_err(|error| Ended::failed("HostError", format!("the checkpoint cannot be written: {error}")))
-}
-
-fn too_few(message: &str) -> Ended {
-    Ended::failed("TooFewParticipants", message)
 }
 
 fn describe(record: &Record) -> String {

@@ -1,15 +1,16 @@
 //! One participant as the aggregating node has it: a reader and a writer over its stream.
 //!
 //! The writer sends the latest [`Order`] of [`super::aggregation`]; a newer one cuts an older one short. The
-//! reader turns what comes into [`Event`]s. A payload is read only with one of a few permits: those that
-//! have none are held back by HTTP/2 flow control, so memory does not grow with participants.
+//! reader turns what comes into [`Event`]s. A payload is asked for only with one of a few permits, so memory
+//! does not grow with participants; one that is sent without being asked for waits in HTTP/2 flow control.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sedge_api::federation::aggregator_message::Message as Down;
 use sedge_api::federation::participant_message::Message as Up;
 use sedge_api::federation::{
-    AggregatorMessage, Evaluate, Finished, ParticipantMessage, Rejected, Train, Update,
+    AggregatorMessage, Evaluate, Finished, Grant, ParticipantMessage, Rejected, Train, Update,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -82,16 +83,26 @@ pub(super) struct Connection {
     pub(super) events: mpsc::Sender<(SeatId, Event)>,
     /// Payloads that may be received at once, over all connections.
     pub(super) permits: Arc<Semaphore>,
+    /// How long nothing may come of a payload before its permit is given to another.
+    pub(super) silence: Duration,
     pub(super) cancel: CancellationToken,
 }
 
 impl Connection {
     /// Until the link is lost, the job is over, or `cancel`.
     pub(super) async fn run(self) {
-        let Self { id, inbound, outbound, orders, events, permits, cancel } = self;
+        let Self { id, inbound, outbound, orders, events, permits, silence, cancel } = self;
         let writer = write(orders.clone(), outbound.clone());
-        let reader =
-            Reader { id, inbound, outbound, orders, events: events.clone(), permits, receiving: None };
+        let reader = Reader {
+            id,
+            inbound,
+            outbound,
+            orders,
+            events: events.clone(),
+            permits,
+            silence,
+            receiving: None,
+        };
         tokio::select! {
             () = writer => {}
             () = reader.run() => {}
@@ -110,6 +121,9 @@ async fn say(outbound: &Outbound, message: Down) -> Result<(), Closed> {
 
 /// The participant's end of the stream is gone.
 struct Closed;
+
+/// Why an update is not taken that comes too late.
+const CLOSED: &str = "the round has closed";
 
 /// Send each order, the latest first; returns when the link is lost or after `Finish`.
 async fn write(mut orders: watch::Receiver<Order>, outbound: Outbound) {
@@ -156,9 +170,14 @@ async fn send_work(work: &Work, orders: &watch::Receiver<Order>, outbound: &Outb
 /// An update on its way in.
 struct Receiving {
     header: Update,
+    /// What it answers.
+    work: Arc<Work>,
     incoming: Incoming,
     permit: OwnedSemaphorePermit,
+    /// All of it must be there by then.
     until: Instant,
+    /// Something more of it must be there by then.
+    silent_until: Instant,
 }
 
 struct Reader {
@@ -168,6 +187,7 @@ struct Reader {
     orders: watch::Receiver<Order>,
     events: mpsc::Sender<(SeatId, Event)>,
     permits: Arc<Semaphore>,
+    silence: Duration,
     /// None: chunks that come are of an update that was turned away, and are dropped as they come.
     receiving: Option<Receiving>,
 }
@@ -179,7 +199,7 @@ impl Reader {
     }
 
     async fn step(&mut self) -> Result<(), Closed> {
-        let until = self.receiving.as_ref().map(|receiving| receiving.until);
+        let until = self.receiving.as_ref().map(|receiving| receiving.until.min(receiving.silent_until));
         tokio::select! {
             message = self.inbound.message() => {
                 let message = message.ok().flatten().and_then(|message| message.message).ok_or(Closed)?;
@@ -187,16 +207,21 @@ impl Reader {
             }
             changed = self.orders.changed() => {
                 changed.map_err(|_| Closed)?;
-                if let Some(receiving) = &self.receiving && self.wanted(receiving.header.round).is_none() {
-                    let round = receiving.header.round;
+                // A round that is tried again has a new order, and the participant begins anew.
+                if let Some(Receiving { header, work, .. }) = &self.receiving
+                    && !self.wanted(header.round).is_some_and(|wanted| Arc::ptr_eq(&wanted, work))
+                {
+                    self.reject(header.round, CLOSED);
                     self.receiving = None;
-                    self.reject(round, "the round has closed").await?;
                 }
                 Ok(())
             }
             () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
-                let round = self.receiving.take().map_or(0, |receiving| receiving.header.round);
-                self.refuse(round, "its weights came too slowly".to_owned()).await
+                // Not refused, but missing: it may be announced again until the round's deadline.
+                if let Some(Receiving { header, .. }) = self.receiving.take() {
+                    self.reject(header.round, "its weights came too slowly");
+                }
+                Ok(())
             }
         }
     }
@@ -206,7 +231,10 @@ impl Reader {
             Up::Update(header) => self.announced(header).await,
             Up::Chunk(chunk) => match &mut self.receiving {
                 Some(receiving) => match receiving.incoming.push(&chunk) {
-                    Ok(()) => Ok(()),
+                    Ok(()) => {
+                        receiving.silent_until = Instant::now() + self.silence;
+                        Ok(())
+                    }
                     Err(error) => {
                         let round = receiving.header.round;
                         self.receiving = None;
@@ -241,10 +269,10 @@ impl Reader {
         }
     }
 
-    /// The length that an update for `round` must have, if that round's updates are wanted.
-    fn wanted(&self, round: u32) -> Option<u64> {
+    /// The work that an update for `round` answers, if that round's updates are wanted.
+    fn wanted(&self, round: u32) -> Option<Arc<Work>> {
         match &*self.orders.borrow() {
-            Order::Work(work) if work.kind == Kind::Train && work.round == round => Some(work.payload.len()),
+            Order::Work(work) if work.kind == Kind::Train && work.round == round => Some(Arc::clone(work)),
             _ => None,
         }
     }
@@ -252,32 +280,42 @@ impl Reader {
     async fn announced(&mut self, header: Update) -> Result<(), Closed> {
         // An update that was not finished is given up by the one that follows it.
         self.receiving = None;
-        let Some(length) = self.wanted(header.round) else {
-            return self.reject(header.round, "the round has closed").await;
+        let round = header.round;
+        let Some(work) = self.wanted(round) else {
+            self.reject(round, CLOSED);
+            return Ok(());
         };
         if header.samples == 0 {
-            return self.refuse(header.round, "it rests on no samples".to_owned()).await;
+            return self.refuse(round, "it rests on no samples".to_owned()).await;
         }
+        let length = work.payload.len();
         let (least, most) = (length.saturating_sub(SLACK), length.saturating_add(SLACK));
         let permit = loop {
             tokio::select! {
                 permit = Arc::clone(&self.permits).acquire_owned() => break permit.map_err(|_| Closed)?,
                 changed = self.orders.changed() => {
                     changed.map_err(|_| Closed)?;
-                    if self.wanted(header.round).is_none() {
-                        return self.reject(header.round, "the round has closed").await;
+                    if !self.wanted(round).is_some_and(|wanted| Arc::ptr_eq(&wanted, &work)) {
+                        self.reject(round, CLOSED);
+                        return Ok(());
                     }
                 }
             }
         };
-        match Incoming::new(header.bytes, least, most) {
-            Ok(incoming) => {
-                let until = Instant::now() + transfer_time(header.bytes);
-                self.receiving = Some(Receiving { header, incoming, permit, until });
-                Ok(())
-            }
-            Err(error) => self.refuse(header.round, error.to_string()).await,
+        let incoming = match Incoming::new(header.bytes, least, most) {
+            Ok(incoming) => incoming,
+            Err(error) => return self.refuse(round, error.to_string()).await,
+        };
+        let granted = say(&self.outbound, Down::Grant(Grant { round }));
+        match tokio::time::timeout(self.silence, granted).await {
+            Ok(granted) => granted?,
+            // It does not read: what it may have announced again finds another permit.
+            Err(_) => return Ok(()),
         }
+        let now = Instant::now();
+        let (until, silent_until) = (now + transfer_time(header.bytes), now + self.silence);
+        self.receiving = Some(Receiving { header, work, incoming, permit, until, silent_until });
+        Ok(())
     }
 
     async fn tell(&self, event: Event) -> Result<(), Closed> {
@@ -285,11 +323,14 @@ impl Reader {
     }
 
     async fn refuse(&self, round: u32, why: String) -> Result<(), Closed> {
-        self.reject(round, &why).await?;
+        self.reject(round, &why);
         self.tell(Event::Refused { round, why }).await
     }
 
-    async fn reject(&self, round: u32, why: &str) -> Result<(), Closed> {
-        say(&self.outbound, Down::Rejected(Rejected { round, reason: why.to_owned() })).await
+    /// Never waits, or two ends that both wait to write would stand still; one whose link is full learns by
+    /// the next round.
+    fn reject(&self, round: u32, why: &str) {
+        let message = Down::Rejected(Rejected { round, reason: why.to_owned() });
+        let _ = self.outbound.try_send(Ok(AggregatorMessage { message: Some(message) }));
     }
 }

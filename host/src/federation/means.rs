@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::MAX_METRICS;
 use crate::runtime::Metric;
 
-/// Different names that are kept, so that participants cannot grow a round's record without end.
-const MAX_NAMES: usize = 128;
-
-/// Sums so far, by name.
+/// Sums so far, by name. The names that come first are kept, as many as one report may have: participants
+/// cannot grow a round's record without end.
 #[derive(Debug, Default)]
 pub(super) struct Means(BTreeMap<String, (f64, f64)>);
 
 impl Means {
     pub(super) fn add(&mut self, samples: u64, metrics: &[Metric]) {
         for metric in metrics {
-            if self.0.len() < MAX_NAMES || self.0.contains_key(&metric.name) {
+            if self.0.len() < MAX_METRICS || self.0.contains_key(&metric.name) {
                 let (weight, sum) = self.0.entry(metric.name.clone()).or_default();
                 *weight += samples as f64;
                 *sum += samples as f64 * metric.value;

@@ -34,8 +34,8 @@ use sedge_api::node;
 
 use crate::runtime::Metric;
 
-/// Flow control: what one stream may have in flight. A participant that is held back costs the
-/// aggregator no more than this.
+/// Flow control: what one stream may have in flight. A participant that sends weights without having been
+/// asked for them costs the aggregator no more than this.
 const WINDOW: u32 = 2 << 20;
 /// The largest HTTP/2 frame: fewer, larger writes.
 const FRAME: u32 = 256 << 10;
@@ -43,8 +43,10 @@ const FRAME: u32 = 256 << 10;
 const MAX_MESSAGE: usize = CHUNK + (64 << 10);
 /// How often a silent connection is probed, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Metrics taken of one report.
+/// Metrics taken of one report, and bytes of a metric's name: with these a hundred rounds fit into one message
+/// to the manager.
 const MAX_METRICS: usize = 64;
+const MAX_METRIC_NAME: usize = 253;
 
 /// How long a payload may take: at least 128 KiB/s after ten seconds, so that a peer that drips cannot
 /// hold one of the few places for ever.
@@ -59,7 +61,7 @@ fn to_wire(metrics: &[Metric]) -> Vec<node::Metric> {
 
 /// Metrics as a peer sent them: finite, of bounded number and length.
 fn from_wire(metrics: Vec<node::Metric>) -> Vec<Metric> {
-    let fit = |metric: &node::Metric| metric.value.is_finite() && metric.name.len() <= 253;
+    let fit = |metric: &node::Metric| metric.value.is_finite() && metric.name.len() <= MAX_METRIC_NAME;
     let fitting = metrics.into_iter().filter(fit).take(MAX_METRICS);
     fitting.map(|metric| Metric { name: metric.name, value: metric.value }).collect()
 }

@@ -11,7 +11,7 @@ use sedge_api::federation::participant_message::Message as Up;
 use sedge_api::federation::{
     AggregatorMessage, Failure, Hello, PROTOCOL, ParticipantMessage, ParticipantRole, Report, Update,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -69,14 +69,14 @@ impl Participant {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
         self.waiting("the aggregator has not been reached yet");
         loop {
-            let mut joined = false;
+            let (mut joined, dialled) = (false, Instant::now());
             let left = tokio::select! {
                 () = self.cancel.cancelled() => return Err(Ended::Cancelled),
                 left = self.session(&mut joined) => left?,
             };
             let Left::Lost(why) = left else { return Ok(()) };
             if joined {
-                backoff.reset();
+                backoff.after(dialled.elapsed());
             }
             self.waiting(&why);
             tokio::select! {
@@ -139,7 +139,7 @@ impl Participant {
         outbound: Outbound,
         joined: &mut bool,
     ) -> Result<Left, Ended> {
-        let mut session = Session { receiving: None, task: JoinSet::new() };
+        let mut session = Session { receiving: None, task: JoinSet::new(), grant: None };
         loop {
             tokio::select! {
                 message = inbound.message() => match message {
@@ -211,6 +211,12 @@ impl Participant {
                     }
                 }
             }
+            Down::Grant(grant) => {
+                if let Some((_, granted)) = session.grant.take_if(|(round, _)| *round == grant.round) {
+                    // Work that has ended needs none.
+                    let _ = granted.send(());
+                }
+            }
             Down::Rejected(rejected) => {
                 let line =
                     format!("round {}: the aggregator rejected it: {}", rejected.round, rejected.reason);
@@ -225,10 +231,12 @@ impl Participant {
     fn start(&self, order: Ordered, weights: Weights, session: &mut Session, outbound: &Outbound) {
         let (work, outbound, reporter) = (self.work.clone(), outbound.clone(), self.reporter.clone());
         reporter.set_deadline(order.deadline);
+        let (grant, granted) = oneshot::channel();
+        session.grant = Some((order.round, grant));
         session.task.spawn(async move {
             let done = match (&work, order.evaluate) {
                 (Work::Train(trainer), false) => {
-                    train(trainer, order.round, weights, &outbound, &reporter).await
+                    train(trainer, order.round, weights, &outbound, granted, &reporter).await
                 }
                 (Work::Evaluate(evaluator), true) => {
                     evaluate(evaluator, order.round, weights, &outbound, &reporter).await
@@ -257,6 +265,8 @@ struct Ordered {
 struct Session {
     receiving: Option<(Ordered, Incoming)>,
     task: JoinSet<Option<Failed>>,
+    /// What the work on this round waits for before it sends its weights.
+    grant: Option<(u32, oneshot::Sender<()>)>,
 }
 
 /// Work that ended badly. The session says so, and not the task itself: what the aggregator answers must not
@@ -297,10 +307,12 @@ fn after(millis: u64) -> Instant {
 }
 
 async fn say(outbound: &Outbound, message: Up) -> Result<(), runtime::Failure> {
-    outbound.send(ParticipantMessage { message: Some(message) }).await.map_err(|_| runtime::Failure {
-        reason: Reason::Cancelled,
-        message: "the link to the aggregator is lost".to_owned(),
-    })
+    outbound.send(ParticipantMessage { message: Some(message) }).await.map_err(|_| lost())
+}
+
+fn lost() -> runtime::Failure {
+    let message = "the link to the aggregator is lost".to_owned();
+    runtime::Failure { reason: Reason::Cancelled, message }
 }
 
 async fn train(
@@ -308,6 +320,7 @@ async fn train(
     round: u32,
     start: Weights,
     outbound: &Outbound,
+    granted: oneshot::Receiver<()>,
     reporter: &Reporter,
 ) -> Result<(), runtime::Failure> {
     let update = trainer.train(round, start).await?;
@@ -319,6 +332,7 @@ async fn train(
     })?;
     let header = Update { round, samples: update.samples, metrics, bytes: payload.len() };
     say(outbound, Up::Update(header)).await?;
+    granted.await.map_err(|_| lost())?;
     for chunk in payload.chunks() {
         say(outbound, Up::Chunk(chunk)).await?;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sedge_api::federation::aggregator_message::Message as Down;
-use sedge_api::federation::{AggregatorMessage, ParticipantRole, Rejected};
+use sedge_api::federation::{Accepted, AggregatorMessage, ParticipantRole, Rejected};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,9 @@ use super::service::{Guest, Guests};
 
 /// Payloads received at once: one is folded while the next arrives.
 const RECEIVING: usize = 2;
+/// How long a participant may send nothing of an update that it was asked for: at the least speed of
+/// [`super::transfer_time`] the largest chunk takes eight seconds.
+const SILENCE: Duration = Duration::from_secs(10);
 /// Events that wait for the aggregation.
 const EVENTS: usize = 64;
 /// How long the last messages may take to leave.
@@ -64,6 +67,8 @@ pub(crate) struct Seats {
     said: mpsc::Sender<(SeatId, Event)>,
     events: mpsc::Receiver<(SeatId, Event)>,
     permits: Arc<Semaphore>,
+    /// See [`Connection::silence`].
+    pub(super) silence: Duration,
     tasks: TaskTracker,
     round: Option<(Round, Order)>,
     measuring: Option<Order>,
@@ -85,6 +90,7 @@ impl Seats {
             said,
             events,
             permits: Arc::new(Semaphore::new(RECEIVING)),
+            silence: SILENCE,
             tasks: TaskTracker::new(),
             round: None,
             measuring: None,
@@ -96,6 +102,11 @@ impl Seats {
     pub(super) fn trainers(&self) -> Vec<String> {
         let able = |name: &&String| self.trainers.contains(*name) && !self.lost.contains(*name);
         self.seats.keys().filter(able).cloned().collect()
+    }
+
+    /// Whether the participant of this name is connected.
+    pub(super) fn is_seated(&self, name: &str) -> bool {
+        self.seats.contains_key(name)
     }
 
     pub(super) fn lost(&self) -> &BTreeSet<String> {
@@ -146,6 +157,8 @@ impl Seats {
             return false;
         }
         tracing::debug!(worker = name, node, "participant joined");
+        // The channel is empty as yet.
+        let _ = outbound.try_send(Ok(AggregatorMessage { message: Some(Down::Accepted(Accepted {})) }));
         let order = match (role, &self.round, &self.measuring, self.finished) {
             (_, _, _, Some(rounds)) => Order::Finish { rounds },
             (ParticipantRole::Trainer, Some((round, order)), _, _) if round.awaits(&name) => order.clone(),
@@ -164,6 +177,7 @@ impl Seats {
             orders: receiver,
             events: self.said.clone(),
             permits: Arc::clone(&self.permits),
+            silence: self.silence,
             cancel,
         };
         self.tasks.spawn(connection.run());

@@ -67,18 +67,35 @@ impl Door {
 /// The jobs aggregated on this node; clone shares them.
 #[derive(Clone, Default)]
 pub struct Federation {
-    doors: Arc<Mutex<HashMap<String, (String, Door)>>>,
+    /// By the job's uid.
+    doors: Arc<Mutex<HashMap<String, Entrance>>>,
+}
+
+struct Entrance {
+    /// Uid of the aggregating worker whose door this is.
+    worker: String,
+    token: String,
+    door: Door,
 }
 
 impl Federation {
-    /// Set what participants of the job find who present `token`.
-    pub(crate) fn set(&self, job_uid: &str, token: &str, door: Door) {
-        self.doors.lock().insert(job_uid.to_owned(), (token.to_owned(), door));
+    /// Set what participants of the job find who present `token`. A job has one aggregation: what another of
+    /// its workers opens takes the place of this, but one that has ended does not close another's door.
+    pub(crate) fn set(&self, job_uid: &str, worker: &str, token: &str, door: Door) {
+        let mut doors = self.doors.lock();
+        let others = doors.get(job_uid).is_some_and(|entrance| entrance.worker != worker);
+        if !others || matches!(door, Door::Open(_)) {
+            let (worker, token) = (worker.to_owned(), token.to_owned());
+            doors.insert(job_uid.to_owned(), Entrance { worker, token, door });
+        }
     }
 
-    /// The job is aggregated here no more.
-    pub(crate) fn close(&self, job_uid: &str) {
-        self.doors.lock().remove(job_uid);
+    /// The job is aggregated by this worker no more.
+    pub(crate) fn close(&self, job_uid: &str, worker: &str) {
+        let mut doors = self.doors.lock();
+        if doors.get(job_uid).is_some_and(|entrance| entrance.worker == worker) {
+            doors.remove(job_uid);
+        }
     }
 
     /// Answer participants on `listener` until `shutdown`.
@@ -109,13 +126,13 @@ impl Federation {
             .await
     }
 
-    fn door(&self, hello: &Hello) -> Result<Door, Status> {
+    pub(super) fn door(&self, hello: &Hello) -> Result<Door, Status> {
         if hello.protocol != PROTOCOL {
             let text = format!("protocol {} is not spoken here; {PROTOCOL} is", hello.protocol);
             return Err(Status::failed_precondition(text));
         }
         let doors = self.doors.lock();
-        let Some((token, door)) = doors.get(&hello.job_uid) else {
+        let Some(Entrance { token, door, .. }) = doors.get(&hello.job_uid) else {
             return Err(Status::not_found("no such job is aggregated here"));
         };
         // Hashes of equal length, compared in constant time: nothing of the token shows in the time it takes.
@@ -148,8 +165,6 @@ impl federation_server::Federation for Federation {
         };
         let (outbound, messages) = mpsc::channel(OUTBOX);
         let say = |message| Ok(AggregatorMessage { message: Some(message) });
-        // The channel is empty and holds `OUTBOX` messages.
-        let _ = outbound.try_send(say(Down::Accepted(Accepted {})));
         match door {
             Door::Open(aggregation) => {
                 let guest = Guest { worker: hello.worker, node: hello.node, role, inbound, outbound };
@@ -160,6 +175,8 @@ impl federation_server::Federation for Federation {
             }
             Door::Finished { rounds } => {
                 let reason = "Finished".to_owned();
+                // The channel is empty and holds `OUTBOX` messages.
+                let _ = outbound.try_send(say(Down::Accepted(Accepted {})));
                 let _ = outbound.try_send(say(Down::Finished(Finished { rounds, reason })));
             }
             Door::Failed(why) => {

@@ -46,7 +46,7 @@ impl Stage {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (federation, shutdown) = (Federation::default(), CancellationToken::new());
         let (door, guests) = Door::open();
-        federation.set("job", "secret", door);
+        federation.set("job", "aggregator", "secret", door);
         let served = (federation.clone(), shutdown.clone());
         tokio::spawn(async move { served.0.serve(listener, served.1).await });
         let seats = Seats::new(guests, names(trainers), names(evaluators));
@@ -72,8 +72,8 @@ impl Stage {
             let role =
                 if name.starts_with("eval") { ParticipantRole::Evaluator } else { ParticipantRole::Trainer };
             let mut peer = Peer::dial(&self.address, hello(name, role, "secret")).await.unwrap();
-            assert!(matches!(peer.hear().await, Down::Accepted(_)));
             assert!(matches!(self.next().await, Happened::Seated));
+            assert!(matches!(peer.hear().await, Down::Accepted(_)));
             peers.push(peer);
         }
         peers
@@ -152,8 +152,29 @@ impl Peer {
         }
     }
 
-    async fn update(&self, round: u32, samples: u64, payload: &Payload) {
+    async fn announce(&self, round: u32, samples: u64, payload: &Payload) {
         self.say(Up::Update(Update { round, samples, metrics: Vec::new(), bytes: payload.len() })).await;
+    }
+
+    /// Hear whether the update announced is wanted; Err: why not.
+    async fn granted(&mut self, round: u32) -> Result<(), String> {
+        loop {
+            match self.hear().await {
+                Down::Grant(grant) if grant.round == round => return Ok(()),
+                Down::Rejected(rejected) => return Err(rejected.reason),
+                _ => {}
+            }
+        }
+    }
+
+    /// Announce an update and send it once it is granted.
+    async fn update(&mut self, round: u32, samples: u64, payload: &Payload) {
+        self.announce(round, samples, payload).await;
+        self.granted(round).await.unwrap();
+        self.send(payload).await;
+    }
+
+    async fn send(&self, payload: &Payload) {
         for chunk in payload.chunks() {
             self.say(Up::Chunk(chunk)).await;
         }
@@ -207,7 +228,7 @@ async fn an_update_that_is_not_what_was_announced_is_refused_and_named() {
     let cases: [(&str, Vec<Up>); 5] = [
         ("no samples", vec![header(0, whole)]),
         ("are taken", vec![header(1, u64::MAX)]),
-        ("more than", (0..4).map(|_| Up::Chunk(chunk.clone())).collect()),
+        ("more than", (0..13).map(|_| Up::Chunk(chunk.clone())).collect()),
         ("bytes arrived", vec![Up::Chunk(chunk.clone()), Up::Digest(payload.digest())]),
         (
             "digest",
@@ -238,7 +259,7 @@ async fn a_participant_that_lost_its_link_is_given_the_round_again() {
     stage.invite(1, &payload);
     let mut peer = peers.remove(0);
     peer.order().await;
-    peer.say(Up::Update(Update { round: 1, samples: 1, metrics: Vec::new(), bytes: payload.len() })).await;
+    peer.announce(1, 1, &payload).await;
     peer.say(Up::Chunk(payload.chunks().next().unwrap())).await;
     drop(peer);
     assert!(matches!(stage.next().await, Happened::Seated), "it has left");
@@ -256,8 +277,8 @@ async fn an_update_for_a_round_that_has_closed_is_rejected_and_not_heard() {
     stage.invite(1, &payload);
     peers[0].order().await;
     assert_eq!(stage.seats.rest().missing, 1);
-    peers[0].update(1, 10, &payload).await;
-    assert_eq!(peers[0].rejection().await, "the round has closed");
+    peers[0].announce(1, 10, &payload).await;
+    assert_eq!(peers[0].granted(1).await.unwrap_err(), "the round has closed");
     stage.invite(2, &payload);
     assert_eq!(peers[0].order().await.0, 2);
     peers[0].update(2, 11, &payload).await;
@@ -297,7 +318,7 @@ async fn at_most_two_updates_are_held_at_once() {
     for peer in &mut peers {
         peer.order().await;
     }
-    let sending = peers.iter().map(|peer| peer.update(1, 1, &payload));
+    let sending = peers.iter_mut().map(|peer| peer.update(1, 1, &payload));
     let sending = futures::future::join_all(sending);
     let folding = async {
         let mut held = Vec::new();
@@ -312,6 +333,85 @@ async fn at_most_two_updates_are_held_at_once() {
         }
     };
     tokio::join!(sending, folding);
+}
+
+#[tokio::test]
+async fn who_stalls_half_way_loses_its_turn_to_the_others_and_may_come_again() {
+    let all = ["a", "b", "c"];
+    let mut stage = Stage::set(&all, &[]).await;
+    stage.seats.silence = Duration::from_millis(50);
+    let mut peers = stage.join(&all).await;
+    let payload = weights();
+    stage.invite(1, &payload);
+    for peer in &mut peers {
+        peer.order().await;
+    }
+    let mut c = peers.pop().unwrap();
+    for peer in &mut peers {
+        peer.announce(1, 1, &payload).await;
+        peer.granted(1).await.unwrap();
+        peer.say(Up::Chunk(payload.chunks().next().unwrap())).await;
+    }
+    // Both permits are held by those who send no more.
+    c.update(1, 3, &payload).await;
+    let (name, Event::Update { samples: 3, permit, .. }) = stage.said().await else { panic!("no update") };
+    assert_eq!(name, "c");
+    drop(permit);
+    assert_eq!(peers[0].rejection().await, "its weights came too slowly");
+    assert!(stage.seats.awaits("a"), "it is missing, not refused");
+    stage.seats.silence = LONG;
+    peers[0].update(1, 1, &payload).await;
+    let (name, Event::Update { .. }) = stage.said().await else { panic!("no update") };
+    assert_eq!(name, "a");
+}
+
+#[tokio::test]
+async fn a_round_tried_again_gives_up_the_updates_of_the_try_before() {
+    let mut stage = Stage::set(&["a"], &[]).await;
+    let mut peers = stage.join(&["a"]).await;
+    let payload = weights();
+    stage.invite(1, &payload);
+    peers[0].order().await;
+    peers[0].announce(1, 1, &payload).await;
+    peers[0].granted(1).await.unwrap();
+    assert_eq!(stage.seats.free_permits(), 1);
+    stage.invite(1, &payload);
+    let freed = async {
+        while stage.seats.free_permits() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, freed).await.expect("the permit is free for another");
+}
+
+#[tokio::test]
+async fn of_two_participants_with_one_name_the_later_has_the_seat() {
+    let mut stage = Stage::set(&["a"], &[]).await;
+    let mut peers = stage.join(&["a", "a"]).await;
+    let (mut later, mut earlier) = (peers.pop().unwrap(), peers.pop().unwrap());
+    let payload = weights();
+    stage.invite(1, &payload);
+    assert!(timeout(LONG, earlier.inbound.message()).await.unwrap().unwrap().is_none(), "it is sent away");
+    assert_eq!(later.order().await.0, 1);
+    later.update(1, 7, &payload).await;
+    assert!(matches!(stage.said().await.1, Event::Update { samples: 7, .. }));
+    assert_eq!(stage.seats.trainers(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_late_does_not_close_the_door_of_the_next() {
+    let federation = Federation::default();
+    let (first, _guests) = Door::open();
+    let (second, _guests) = Door::open();
+    federation.set("job", "first", "secret", first);
+    federation.set("job", "second", "other", second);
+    federation.set("job", "first", "secret", Door::Failed("late".to_owned()));
+    federation.close("job", "first");
+    let hello = |token| hello("a", ParticipantRole::Trainer, token);
+    assert!(matches!(federation.door(&hello("other")), Ok(Door::Open(_))));
+    assert_eq!(federation.door(&hello("secret")).err().unwrap().code(), Code::Unauthenticated);
+    federation.close("job", "second");
+    assert_eq!(federation.door(&hello("other")).err().unwrap().code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -354,7 +454,6 @@ async fn who_is_not_expected_is_turned_away() {
     assert_eq!(refused(Hello { protocol: 99, ..good.clone() }).await, Some(Code::FailedPrecondition));
     assert_eq!(refused(Hello { role: 0, ..good.clone() }).await, Some(Code::InvalidArgument));
     let mut stranger = Peer::dial(&stage.address, Hello { worker: "z".to_owned(), ..good }).await.unwrap();
-    assert!(matches!(stranger.hear().await, Down::Accepted(_)));
     let happened = timeout(LONG, async {
         tokio::join!(stage.seats.next(Some(Instant::now() + Duration::from_millis(200))), stranger.try_hear())
     });
@@ -371,7 +470,7 @@ async fn all_are_told_when_the_job_is_over_and_so_is_who_comes_later() {
     for peer in &mut peers {
         assert!(matches!(peer.hear().await, Down::Finished(finished) if finished.rounds == 5));
     }
-    stage.federation.set("job", "secret", Door::Finished { rounds: 5 });
+    stage.federation.set("job", "aggregator", "secret", Door::Finished { rounds: 5 });
     let mut late = Peer::dial(&stage.address, hello("a", ParticipantRole::Trainer, "secret")).await.unwrap();
     assert!(matches!(late.hear().await, Down::Accepted(_)));
     assert!(matches!(late.hear().await, Down::Finished(_)));

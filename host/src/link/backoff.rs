@@ -28,9 +28,12 @@ impl Backoff {
         self.next_with(rand::random())
     }
 
-    /// After a success: begin anew.
-    pub(crate) const fn reset(&mut self) {
-        self.tries = 0;
+    /// After a session that lasted so long: begin anew if it was worth having. One that ends as soon as it
+    /// begins, as when two dial under one name and displace each other, is a failed try.
+    pub(crate) fn after(&mut self, session: Duration) {
+        if session > self.max {
+            self.tries = 0;
+        }
     }
 }
 
@@ -39,11 +42,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_doubles_up_to_its_bound_and_begins_anew_after_a_success() {
+    fn the_wait_doubles_up_to_its_bound_and_begins_anew_after_a_session_that_lasted() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
         let waits: Vec<_> = (0..5).map(|_| backoff.next_with(1.0).as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 500, 500]);
-        backoff.reset();
+        backoff.after(Duration::from_millis(500));
+        assert_eq!(backoff.next_with(1.0).as_millis(), 500);
+        backoff.after(Duration::from_millis(501));
         assert_eq!(backoff.next_with(0.5).as_millis(), 50);
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use sedge_api::node::hub_client::HubClient;
 use sedge_api::node::manager_message::Message as Down;
 use sedge_api::node::node_message::Message as Up;
-use sedge_api::node::{Heartbeat, ManagerMessage, NodeMessage, Register};
+use sedge_api::node::{Heartbeat, ManagerMessage, NodeMessage, Register, Status};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,6 +29,8 @@ const PACE: Duration = Duration::from_millis(100);
 const HEARTBEAT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 /// How often a silent link is probed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Size of one message of status: a quarter of what gRPC takes unless told otherwise.
+const PIECE: usize = 1 << 20;
 /// Definitions of a node's workers may be many.
 const MAX_MESSAGE: usize = 64 << 20;
 
@@ -47,7 +50,7 @@ impl Link {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
-            let mut welcomed = false;
+            let (mut welcomed, dialled) = (false, Instant::now());
             let why = tokio::select! {
                 () = shutdown.cancelled() => return,
                 why = self.session(&mut welcomed) => why,
@@ -56,7 +59,7 @@ impl Link {
                 return;
             }
             if welcomed {
-                backoff.reset();
+                backoff.after(dialled.elapsed());
             }
             let wait = backoff.next();
             // Whoever started the node is to see why it does nothing: a wrong token or address, say.
@@ -99,7 +102,7 @@ impl Link {
     async fn converse(
         &self,
         mut inbound: Streaming<ManagerMessage>,
-        outbound: mpsc::Sender<NodeMessage>,
+        outbound: Outbound,
         welcomed: &mut bool,
     ) -> String {
         let mut logs = LogRequests::new(outbound.clone());
@@ -118,7 +121,7 @@ impl Link {
                             heartbeat = tokio::time::interval(period.clamp(*HEARTBEAT.start(), *HEARTBEAT.end()));
                             heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
                             *welcomed = true;
-                            outbound.send(say(Up::Status(self.board.everything()))).await
+                            tell(&outbound, self.board.everything()).await
                         }
                         Some(Down::Desired(desired)) => {
                             self.supervisor.desire(desired);
@@ -137,7 +140,7 @@ impl Link {
                 () = self.unsaid(pace), if *welcomed => {
                     pace = Instant::now() + PACE;
                     match self.board.changes() {
-                        Some(status) => outbound.send(say(Up::Status(status))).await,
+                        Some(status) => tell(&outbound, status).await,
                         None => Ok(()),
                     }
                 }
@@ -155,6 +158,69 @@ impl Link {
     }
 }
 
+type Outbound = mpsc::Sender<NodeMessage>;
+type Sent = Result<(), mpsc::error::SendError<NodeMessage>>;
+
+/// Say a status in messages that the manager takes, whatever this node holds.
+async fn tell(outbound: &Outbound, status: Status) -> Sent {
+    for piece in pieces(status, PIECE) {
+        outbound.send(say(Up::Status(piece))).await?;
+    }
+    Ok(())
+}
+
+/// The same in messages of at most `limit` bytes, or of one object where that alone is larger; at least one.
+fn pieces(status: Status, limit: usize) -> Vec<Status> {
+    let workers =
+        status.workers.into_iter().map(|worker| Status { workers: vec![worker], ..Status::default() });
+    let datasets =
+        status.datasets.into_iter().map(|dataset| Status { datasets: vec![dataset], ..Status::default() });
+    let mut pieces = Vec::new();
+    let (mut piece, mut size) = (Status::default(), 0);
+    for one in workers.chain(datasets) {
+        let bytes = one.encoded_len();
+        if size > 0 && size + bytes > limit {
+            pieces.push(std::mem::take(&mut piece));
+            size = 0;
+        }
+        piece.workers.extend(one.workers);
+        piece.datasets.extend(one.datasets);
+        size += bytes;
+    }
+    pieces.push(piece);
+    pieces
+}
+
 fn say(message: Up) -> NodeMessage {
     NodeMessage { message: Some(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use sedge_api::node::{DatasetStatus, WorkerStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_long_status_is_said_in_pieces_and_none_of_it_is_lost() {
+        let worker = |message: &str| WorkerStatus { message: message.to_owned(), ..WorkerStatus::default() };
+        let dataset = |name: &str| DatasetStatus { name: name.to_owned(), ..DatasetStatus::default() };
+        let status = Status {
+            workers: vec![worker("a"), worker(&"b".repeat(200)), worker("c"), worker("d")],
+            datasets: vec![dataset("x"), dataset(&"y".repeat(90))],
+        };
+        let pieces = pieces(status.clone(), 100);
+        let sizes: Vec<_> = pieces.iter().map(|piece| (piece.workers.len(), piece.datasets.len())).collect();
+        assert_eq!(sizes, [(1, 0), (1, 0), (2, 1), (0, 1)]);
+        let whole = Status {
+            workers: pieces.iter().flat_map(|piece| piece.workers.clone()).collect(),
+            datasets: pieces.into_iter().flat_map(|piece| piece.datasets).collect(),
+        };
+        assert_eq!(whole, status);
+    }
+
+    #[test]
+    fn a_node_that_holds_nothing_says_so() {
+        assert_eq!(pieces(Status::default(), 100), [Status::default()]);
+    }
 }

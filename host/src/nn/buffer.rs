@@ -4,7 +4,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fmt;
 use std::ptr::NonNull;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 use super::NnError;
 
@@ -16,11 +16,21 @@ pub const ALIGNMENT: usize = 64;
 struct CacheLine;
 const _: () = assert!(align_of::<CacheLine>() == ALIGNMENT);
 
+/// Buffers from this size on are mapped, in huge pages where the system has them: weights of tens of megabytes
+/// come and go each round, and to touch them for the first time page by page costs several times the copy.
+const MAPPED: usize = 4 << 20;
+
 /// Writable memory, 64-byte aligned, zeroed, of one owner; becomes tensors.
 pub struct Buffer {
-    /// Dangling where `len` is zero.
-    start: NonNull<u8>,
+    memory: Memory,
     len: usize,
+}
+
+enum Memory {
+    /// From the allocator; dangling where the length is zero.
+    Heap(NonNull<u8>),
+    /// Of the buffer's own length.
+    Mapped(MmapMut),
 }
 
 impl Buffer {
@@ -36,13 +46,20 @@ impl Buffer {
     pub fn try_zeroed(len: usize) -> Result<Self, NnError> {
         let refused = || NnError::too_large(format!("{len} bytes of memory for a tensor are not to be had"));
         let layout = Layout::from_size_align(len, ALIGNMENT).map_err(|_| refused())?;
+        if len >= MAPPED {
+            let map = MmapMut::map_anon(len).map_err(|_| refused())?;
+            #[cfg(target_os = "linux")]
+            // A hint: a system without huge pages gives small ones.
+            let _ = map.advise(memmap2::Advice::HugePage);
+            return Ok(Self { memory: Memory::Mapped(map), len });
+        }
         if len == 0 {
-            return Ok(Self { start: NonNull::<CacheLine>::dangling().cast(), len });
+            return Ok(Self { memory: Memory::Heap(NonNull::<CacheLine>::dangling().cast()), len });
         }
         #[allow(unsafe_code)]
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
-        Ok(Self { start: NonNull::new(start).ok_or_else(refused)?, len })
+        Ok(Self { memory: Memory::Heap(NonNull::new(start).ok_or_else(refused)?), len })
     }
 
     /// A buffer with a copy of `bytes`.
@@ -65,26 +82,34 @@ impl Buffer {
     /// All of it.
     #[allow(unsafe_code)]
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `start` is valid for `len` initialised bytes (zeroed at birth), or dangling and aligned
-        // for none, until `drop`; a shared borrow of self excludes writers.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+        match &self.memory {
+            // SAFETY: `start` is valid for `len` initialised bytes (zeroed at birth), or dangling and aligned
+            // for none, until `drop`; a shared borrow of self excludes writers.
+            Memory::Heap(start) => unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) },
+            Memory::Mapped(map) => map,
+        }
     }
 
     /// All of it.
     #[allow(unsafe_code)]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as in `as_slice`; the exclusive borrow of the only owner excludes everyone else.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+        match &mut self.memory {
+            // SAFETY: as in `as_slice`; the exclusive borrow of the only owner excludes everyone else.
+            Memory::Heap(start) => unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len) },
+            Memory::Mapped(map) => map,
+        }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.len > 0 {
+        if let Memory::Heap(start) = self.memory
+            && self.len > 0
+        {
             #[allow(unsafe_code)]
             // SAFETY: `start` came from `alloc_zeroed` with this very layout, which was valid then.
             unsafe {
-                dealloc(self.start.as_ptr(), Layout::from_size_align_unchecked(self.len, ALIGNMENT));
+                dealloc(start.as_ptr(), Layout::from_size_align_unchecked(self.len, ALIGNMENT));
             }
         }
     }
@@ -129,11 +154,13 @@ mod tests {
 
     #[test]
     fn a_buffer_is_aligned_and_zeroed() {
-        for len in [0, 1, 63, 64, 1 << 20] {
-            let buffer = Buffer::try_zeroed(len).unwrap();
+        for len in [0, 1, 63, 64, 1 << 20, MAPPED, MAPPED + 1] {
+            let mut buffer = Buffer::try_zeroed(len).unwrap();
             assert_eq!(buffer.as_slice().as_ptr() as usize % ALIGNMENT, 0);
             assert_eq!(buffer.len(), len);
             assert!(buffer.as_slice().iter().all(|&byte| byte == 0));
+            buffer.as_mut_slice().fill(1);
+            assert!(buffer.as_slice().iter().all(|&byte| byte == 1));
         }
     }
 

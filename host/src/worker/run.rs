@@ -1,6 +1,6 @@
 //! One worker from its definition to its end: fetch, load, grant, then play its part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
@@ -183,7 +183,8 @@ async fn aggregate(
     };
     reporter.running();
     let (door, guests) = Door::open();
-    context.federation.set(&definition.job_uid, &task.token, door);
+    let set = |door| context.federation.set(&definition.job_uid, &definition.uid, &task.token, door);
+    set(door);
     let aggregation = Aggregation {
         task: task.clone(),
         aggregator,
@@ -193,16 +194,13 @@ async fn aggregate(
         base,
         cancel,
         seats: Seats::new(guests, task.trainers.clone(), task.evaluators.clone()),
+        absent: BTreeSet::new(),
     };
     let led = aggregation.lead(weights).await;
     match &led {
-        Ok((rounds, _)) => {
-            context.federation.set(&definition.job_uid, &task.token, Door::Finished { rounds: *rounds });
-        }
-        Err(Ended::Failed { message, .. }) => {
-            context.federation.set(&definition.job_uid, &task.token, Door::Failed(message.clone()));
-        }
-        Err(Ended::Cancelled) => context.federation.close(&definition.job_uid),
+        Ok((rounds, _)) => set(Door::Finished { rounds: *rounds }),
+        Err(Ended::Failed { message, .. }) => set(Door::Failed(message.clone())),
+        Err(Ended::Cancelled) => context.federation.close(&definition.job_uid, &definition.uid),
     }
     led.map(|(_, result_digest)| Success { result_digest })
 }

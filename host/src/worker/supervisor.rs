@@ -124,7 +124,7 @@ impl Supervisor {
             if let Some(slot) = slots.remove(&uid) {
                 slot.cancel.cancel();
                 if matches!(slot.wanted.task, Some(node::worker::Task::Aggregation(_))) {
-                    self.context.federation.close(&slot.wanted.job_uid);
+                    self.context.federation.close(&slot.wanted.job_uid, &uid);
                 }
                 ending.insert(uid.clone(), tokio::spawn(Arc::clone(self).remove(uid, Some(slot.task))));
             }
@@ -250,7 +250,7 @@ impl Supervisor {
             WorkerPhase::Succeeded => Door::Finished { rounds: last.done.try_into().unwrap_or(u32::MAX) },
             _ => Door::Failed(last.message.clone()),
         };
-        self.context.federation.set(&job_uid, &task.token, door);
+        self.context.federation.set(&job_uid, &wanted.uid, &task.token, door);
     }
 
     /// Blocking: the worker's folder, its log, and its final status if it has one.
