@@ -1,5 +1,7 @@
 //! A graph as deep as is allowed computes; a deeper one is refused before an engine's recursion meets it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

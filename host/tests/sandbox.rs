@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask test` builds the plugins and says in SEDGE_PLUGINS where they are.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
