@@ -30,7 +30,7 @@ fn port(name: &str, dtype: DType) -> Port {
     Port { name: name.to_owned(), dtype: Some(dtype), shape: None }
 }
 
-/// `z = y + t·(x − y)`.
+/// `z = (1 − t)·y + t·x`: with `t` in [0, 1] never beyond the larger of the two, so finite values stay finite.
 struct Lerp {
     inputs: [Port; 3],
     outputs: [Port; 1],
@@ -65,12 +65,16 @@ impl Graph for Lerp {
             return Ok(vec![("z".to_owned(), y)]);
         }
         let mut fresh = reserve(from.len())?;
-        fresh.extend(y.as_slice::<f32>()?.iter().zip(from).map(|(&y, &x)| y + t * (x - y)));
+        fresh.extend(y.as_slice::<f32>()?.iter().zip(from).map(|(&y, &x)| mix(y, x, t)));
         Ok(vec![("z".to_owned(), Tensor::from_vec(y.shape(), fresh)?)])
     }
 }
 
-/// The accumulated mean: `over ← over + t·(from − over)`, element by element.
+fn mix(y: f32, x: f32, t: f32) -> f32 {
+    (1.0 - t) * y + t * x
+}
+
+/// The accumulated mean: [`mix`] written over `over`, element by element.
 fn lerp_over(over: &mut [f32], from: &[f32], t: f32) {
     // Blocks of a fixed size let the compiler drop the bounds checks and use vector registers.
     const LANES: usize = 16;
@@ -78,11 +82,11 @@ fn lerp_over(over: &mut [f32], from: &[f32], t: f32) {
     let (from_blocks, from_rest) = from.as_chunks::<LANES>();
     for (over, from) in over_blocks.iter_mut().zip(from_blocks) {
         for lane in 0..LANES {
-            over[lane] += t * (from[lane] - over[lane]);
+            over[lane] = mix(over[lane], from[lane], t);
         }
     }
     for (over, from) in over_rest.iter_mut().zip(from_rest) {
-        *over += t * (from - *over);
+        *over = mix(*over, *from, t);
     }
 }
 
@@ -173,6 +177,12 @@ mod tests {
         let z = lerp(f32s(&[4.0; 3]), y.clone(), 0.5).unwrap();
         assert_eq!(z.as_slice::<f32>().unwrap(), [3.0; 3]);
         assert_eq!(y.as_slice::<f32>().unwrap(), [2.0; 3]);
+    }
+
+    #[test]
+    fn lerp_between_finite_values_is_finite() {
+        let z = lerp(f32s(&[f32::MAX]), f32s(&[f32::MIN]), 0.5).unwrap();
+        assert_eq!(z.as_slice::<f32>().unwrap(), [0.0]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn finite(non_finite: &Graph, tensors: Vec<NamedTensor>) -> Result<Vec<NamedTens
     Ok(checked)
 }
 
-/// mean + share·(update − mean), tensor by tensor; both have the same layout and order.
+/// (1 − share)·mean + share·update, tensor by tensor; both have the same layout and order.
 fn fold(
     lerp: &Graph,
     mean: Vec<NamedTensor>,

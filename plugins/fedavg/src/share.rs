@@ -26,13 +26,13 @@ impl Samples {
 mod tests {
     use super::*;
 
-    /// Folds scalars as the aggregator folds tensors: y + t·(x − y).
+    /// Folds scalars as the aggregator folds tensors: (1 − t)·y + t·x.
     fn mean(updates: &[(f64, u64)]) -> f64 {
         let mut samples = Samples::default();
         updates.iter().fold(0.0, |mean, &(value, count)| {
             let (sum, share) = samples.with(count).unwrap();
             samples = sum;
-            mean + f64::from(share) * (value - mean)
+            (1.0 - f64::from(share)) * mean + f64::from(share) * value
         })
     }
 

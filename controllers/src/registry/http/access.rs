@@ -33,7 +33,11 @@ pub struct Access {
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = self.token.as_ref().map(|_| "<secret>");
-        f.debug_struct("Access").field("token", &token).field("address", &self.address).field("writes_below", &self.writes_below).finish()
+        f.debug_struct("Access")
+            .field("token", &token)
+            .field("address", &self.address)
+            .field("writes_below", &self.writes_below)
+            .finish()
     }
 }
 
