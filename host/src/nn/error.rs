@@ -2,16 +2,24 @@
 
 /// As `wasi:nn/errors.error-code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum ErrorCode {
+    /// An input, or what a graph was asked for, is not as it must be.
     InvalidArgument,
+    /// The bytes are no graph.
     InvalidEncoding,
+    /// It took too long.
     Timeout,
+    /// The engine failed.
     RuntimeError,
+    /// The engine lacks an operator or a type.
     UnsupportedOperation,
+    /// It would take more memory than there is.
     TooLarge,
+    /// There is no graph of that name.
     NotFound,
+    /// It is not allowed.
     Security,
+    /// None of the others.
     Unknown,
 }
 

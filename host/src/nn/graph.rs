@@ -11,8 +11,8 @@ use super::tensor::{Tensor, describe};
 
 /// An input or output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Port {
+    /// As the graph calls it.
     pub name: String,
     /// None: any type.
     pub dtype: Option<DType>,
