@@ -1,13 +1,11 @@
 //! Starting the parts that run: the manager and nodes. `up`, `manager` and `node` call this; what a part is
 //! configured with is its own affair, what people may choose is in the options here.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use sedge_api::resources::NodeRole;
 use sedge_controllers::manager::{Manager, ManagerConfig, ManagerError};
 use sedge_host::nn::Graphs;
 use sedge_host::runtime::Runtime;
@@ -29,31 +27,6 @@ pub struct ManagerOptions {
     /// Address that nodes dial
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7401")]
     pub node_listen: SocketAddr,
-}
-
-/// What a node is, whoever starts it.
-#[derive(Debug, Clone)]
-pub struct NodeSettings {
-    /// Its name.
-    pub name: String,
-    /// Where it stands.
-    pub role: NodeRole,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its data directory; made if it is not there.
-    pub data: PathBuf,
-    /// The only folder that its Datasets' files are looked for in; made if it is not there.
-    pub datasets: PathBuf,
-    /// The manager's address for nodes, `http://host:port`.
-    pub manager: String,
-    /// What lets it join.
-    pub join_token: String,
-    /// Where it awaits other nodes of a federation.
-    pub federation_listen: SocketAddr,
-    /// What other nodes dial to reach it, if not the address it listens on.
-    pub federation_advertise: Option<String>,
-    /// Threads of one tensor computation.
-    pub threads: usize,
 }
 
 /// Start the manager; `advertise` is its address for nodes as they reach it.
@@ -81,29 +54,9 @@ pub fn runtime(cache: &Path, threads: usize) -> anyhow::Result<Runtime> {
     Ok(Runtime::new(cache, Arc::new(Graphs::new(threads)))?)
 }
 
-/// Start a node; `runtime` is the one that it shares with others of this process.
-pub async fn node(
-    settings: NodeSettings,
-    runtime: Option<Runtime>,
-    stop: CancellationToken,
-) -> anyhow::Result<Node> {
-    let name = settings.name.clone();
-    let config = NodeConfig {
-        name: settings.name,
-        role: match settings.role {
-            NodeRole::Edge => sedge_host::Role::Edge,
-            NodeRole::Cloud => sedge_host::Role::Cloud,
-        },
-        labels: settings.labels,
-        data: settings.data,
-        datasets: settings.datasets,
-        manager: settings.manager,
-        join_token: settings.join_token,
-        federation_listen: settings.federation_listen,
-        federation_advertise: settings.federation_advertise,
-        threads: settings.threads,
-        runtime,
-    };
+/// Start a node.
+pub async fn node(config: NodeConfig, stop: CancellationToken) -> anyhow::Result<Node> {
+    let name = config.name.clone();
     Node::start(config, stop).await.with_context(|| format!("node {name} did not start"))
 }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use sedge_api::resources::NodeRole;
+use sedge_host::{NodeConfig, Role};
 
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::platform::{self, NodeSettings};
+use crate::platform;
 use crate::screen;
 
 /// Run one node.
@@ -58,7 +58,7 @@ enum Place {
     Cloud,
 }
 
-impl From<Place> for NodeRole {
+impl From<Place> for Role {
     fn from(place: Place) -> Self {
         match place {
             Place::Edge => Self::Edge,
@@ -95,7 +95,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let stop = interrupt::listen()?;
     let datasets = args.datasets.unwrap_or_else(|| args.data.join("datasets"));
-    let settings = NodeSettings {
+    let config = NodeConfig {
         name: args.name,
         role: args.role.into(),
         labels: args.labels.into_iter().collect(),
@@ -106,11 +106,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         federation_listen: args.federation_listen,
         federation_advertise: args.federation_advertise,
         threads: args.threads.map_or_else(platform::processors, usize::from),
+        runtime: None,
     };
-    let title = screen::styled(&format!("Node {} is up.", settings.name), screen::BOLD);
-    let lines =
-        [("Manager", settings.manager.clone()), ("Datasets", settings.datasets.display().to_string())];
-    let node = platform::node(settings, None, stop.clone()).await?;
+    let title = screen::styled(&format!("Node {} is up.", config.name), screen::BOLD);
+    let lines = [("Manager", config.manager.clone()), ("Datasets", config.datasets.display().to_string())];
+    let node = platform::node(config, stop.clone()).await?;
     let lines = lines
         .map(|(what, value)| format!("  {} {value}\n", screen::styled(&format!("{what:<12}"), screen::DIM)));
     screen::print(&format!("{title}\n\n{}", lines.concat()))?;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sedge_api::resources::NodeRole;
 use sedge_controllers::manager::dialled;
+use sedge_host::{NodeConfig, Role};
 
 use crate::interrupt;
-use crate::platform::{self, ManagerOptions, NodeSettings};
+use crate::platform::{self, ManagerOptions};
 use crate::screen;
 use crate::server::DATA;
 
@@ -36,9 +36,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let manager = platform::manager(&args.manager, None, stop.clone()).await?;
     let runtime = platform::runtime(&data.join("cache"), threads)?;
     let mut nodes = Vec::new();
-    let edges = (1..=args.edges).map(|number| (format!("edge-{number}"), NodeRole::Edge));
-    for (name, role) in std::iter::once(("cloud".to_owned(), NodeRole::Cloud)).chain(edges) {
-        let settings = NodeSettings {
+    let edges = (1..=args.edges).map(|number| (format!("edge-{number}"), Role::Edge));
+    for (name, role) in std::iter::once(("cloud".to_owned(), Role::Cloud)).chain(edges) {
+        let config = NodeConfig {
             role,
             labels: BTreeMap::new(),
             data: data.join("nodes").join(&name),
@@ -49,8 +49,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             federation_advertise: None,
             threads,
             name,
+            runtime: Some(runtime.clone()),
         };
-        nodes.push(platform::node(settings, Some(runtime.clone()), stop.clone()).await?);
+        nodes.push(platform::node(config, stop.clone()).await?);
     }
     screen::print(&greeting(&dialled(manager.address()).to_string(), args.edges, &data, &datasets))?;
     platform::until_ended(stop, nodes, manager).await
