@@ -3,7 +3,7 @@
 //! ```text
 //! probe: does a tiny program build? ──yes──▶ done
 //!   │ no
-//!   ├─ route rustup: rustup target add            (needs static.rust-lang.org)
+//!   ├─ route rustup: rustup target add            (needs rustup's server)
 //!   └─ route source: sources of std ──cargo──▶ rustlib/wasm32-wasip2   (needs a Debian mirror and crates.io)
 //! ```
 //! One run at a time per user: a lock file in the cache orders them.

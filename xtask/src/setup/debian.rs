@@ -200,9 +200,9 @@ mod tests {
 
     #[test]
     fn versions_come_in_apts_order_and_once() {
-        let text = "  rust-src | 1.95.0+dfsg1-2 | http://deb.debian.org/debian sid/main amd64 Packages\n\
-                    \x20 rust-src | 1.95.0+dfsg1-2~bpo13+1 | http://deb.debian.org/debian trixie-backports/main amd64 Packages\n\
-                    \x20 rust-src | 1.95.0+dfsg1-2 | http://deb.debian.org/debian forky/main amd64 Packages\n";
+        let text = "  rust-src | 1.95.0+dfsg1-2 | http://mirror.example/debian sid/main amd64 Packages\n\
+                    \x20 rust-src | 1.95.0+dfsg1-2~bpo13+1 | http://mirror.example/debian trixie-backports/main amd64 Packages\n\
+                    \x20 rust-src | 1.95.0+dfsg1-2 | http://mirror.example/debian forky/main amd64 Packages\n";
         assert_eq!(parse_madison(text), ["1.95.0+dfsg1-2", "1.95.0+dfsg1-2~bpo13+1"]);
         assert!(parse_madison("N: Unable to locate package\n").is_empty());
     }
