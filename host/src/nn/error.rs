@@ -1,5 +1,7 @@
 //! What goes wrong with tensors and graphs, in the words of `wasi:nn/errors`.
 
+use sedge_onnx::{ErrorKind, OnnxError};
+
 /// As `wasi:nn/errors.error-code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -62,5 +64,17 @@ impl NnError {
     /// The engine failed.
     pub fn runtime(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::RuntimeError, message)
+    }
+}
+
+impl From<OnnxError> for NnError {
+    fn from(error: OnnxError) -> Self {
+        let code = match error.kind {
+            ErrorKind::Malformed => ErrorCode::InvalidEncoding,
+            ErrorKind::TooLarge => ErrorCode::TooLarge,
+            ErrorKind::Unsupported => ErrorCode::UnsupportedOperation,
+            ErrorKind::Forbidden => ErrorCode::Security,
+        };
+        Self { code, message: error.message }
     }
 }

@@ -1,6 +1,5 @@
 //! The tensor engines of this build, one file each; nothing else names them.
 
-mod onnx;
 mod rten;
 
 use super::graph::Engine;

@@ -16,8 +16,8 @@ use rten::{
 };
 
 use rten_tensor::Layout as _;
+use sedge_onnx::{Declared, ElementType};
 
-use super::onnx::{self, Declared, ElementType};
 use crate::nn::{DType, Element, Engine, ErrorCode, Graph, NnError, Port, STACK, Tensor, check_inputs};
 
 /// The engine.
@@ -38,7 +38,7 @@ impl Engine for Rten {
     }
 
     fn load(&self, onnx: Bytes) -> Result<Arc<dyn Graph>, NnError> {
-        let signature = onnx::signature(&onnx)?;
+        let signature = sedge_onnx::signature(&onnx)?;
         let load = || guard("loading the graph", || ModelOptions::with_all_ops().load(onnx.into()));
         let model = with_stack(load)??.map_err(load_error)?;
         let ends = |declared: Vec<Declared>, what: &str| -> Result<Vec<End>, NnError> {
@@ -97,10 +97,12 @@ impl End {
             ElementType::U8 | ElementType::Bool => Ok(DType::U8),
             ElementType::I32 => Ok(DType::I32),
             ElementType::I64 => Ok(DType::I64),
-            ElementType::Other(_) => Err(NnError::unsupported(format!(
-                "{what} \"{name}\" is {}, which the engine rten does not compute with",
-                element.name()
-            ))),
+            ElementType::F16 | ElementType::F64 | ElementType::Bf16 | ElementType::Other(_) => {
+                Err(NnError::unsupported(format!(
+                    "{what} \"{name}\" is {}, which the engine rten does not compute with",
+                    element.name()
+                )))
+            }
         });
         let id = model.node_id(&name).map_err(|_| {
             NnError::encoding(format!("the ONNX file has no value for its graph's {what} \"{name}\""))

@@ -1,0 +1,23 @@
+//! ONNX files, as what they are: protobuf messages from people and machines that we do not know.
+//!
+//! ```text
+//!  bytes ──▶ signature: what goes in and out, without reading weights ──▶ the host's engines
+//!    └────▶ read (bounded) ──▶ proto::ModelProto ──▶ rewritten ──▶ write ──▶ bytes
+//! ```
+//!
+//! It stands alone: no tensor engine, no wasm, no network.
+
+mod error;
+mod file;
+mod signature;
+mod wire;
+
+pub use error::{ErrorKind, OnnxError};
+pub use file::{read, write};
+pub use signature::{Declared, ElementType, MAX_RANK, Signature, signature};
+
+/// The messages of `proto/onnx.proto`, generated.
+#[allow(missing_docs, clippy::all, rustdoc::all)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
+}
