@@ -10,6 +10,7 @@
 
 mod buffer;
 mod builtin;
+pub mod copies;
 mod dtype;
 mod engines;
 mod error;
@@ -27,4 +28,6 @@ pub use dtype::{DType, Element};
 pub use error::{ErrorCode, NnError};
 pub use graph::{Engine, Graph, Port, check_inputs};
 pub use graphs::Graphs;
+pub use half::{bf16, f16};
+pub(crate) use tensor::check_len;
 pub use tensor::{MAX_RANK, Tensor, describe, element_count};
