@@ -23,7 +23,7 @@ mod tensor;
 pub const STACK: usize = 16 << 20;
 
 pub(crate) use buffer::Region;
-pub use buffer::{ALIGNMENT, Buffer};
+pub use buffer::{ALIGNMENT, Buffer, Spares};
 pub use dtype::{DType, Element};
 pub use error::{ErrorCode, NnError};
 pub use graph::{Engine, Graph, Port, check_inputs};
