@@ -92,7 +92,8 @@ def train_graph():
         # The batch takes the channels' place: dW = X ∗ dZ, summed over samples.
         graph.add("Transpose", [feed], f"feed{layer}_t", perm=[1, 0, 2, 3])
         graph.add("Transpose", [gradient], f"dz{layer}_t", perm=[1, 0, 2, 3])
-        graph.add("Conv", [f"feed{layer}_t", f"dz{layer}_t"], f"dw{layer}_t", strides=[1, 1], pads=[1] * 4)
+        spelt_out = {"strides": [1, 1], "dilations": [1, 1], "pads": [1] * 4}
+        graph.add("Conv", [f"feed{layer}_t", f"dz{layer}_t"], f"dw{layer}_t", **spelt_out)
         graph.add("Transpose", [f"dw{layer}_t"], f"dw{layer}", perm=[1, 0, 2, 3])
         graph.add("ReduceSum", [gradient, "axes_pixels"], f"db{layer}", keepdims=0)
         if layer == 1:

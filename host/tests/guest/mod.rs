@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sedge_api::Digest;
 use sedge_host::model::{Model, Weights};
-use sedge_host::nn::{Graph, Graphs};
+use sedge_host::nn::{Graph, GraphOptions, Graphs};
 use sedge_host::runtime::{Failure, Grants, Metric, Observer, Runtime, Trainer};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,8 @@ impl Guest {
 
     /// Loads a graph of the repository's test data.
     pub fn graph(&self, onnx: &[u8]) -> Arc<dyn Graph> {
-        self.runtime.graphs().load(&Digest::of(onnx), || Ok(Bytes::copy_from_slice(onnx))).unwrap()
+        let read = || Ok(Bytes::copy_from_slice(onnx));
+        self.runtime.graphs().load(&Digest::of(onnx), &GraphOptions::default(), read).unwrap().graph
     }
 
     /// `bench-step` with those parameters, which may load `graphs`, from `start`: the weights that it ends with.
@@ -45,7 +46,7 @@ impl Guest {
         let grants = Grants {
             parameters: parameters.to_owned(),
             datasets: BTreeMap::new(),
-            model: Some(Arc::new(Model { graphs, weights: None })),
+            model: Some(Arc::new(Model { graphs, ..Model::default() })),
             memory_bytes: 256 << 20,
             call: Duration::from_secs(120),
             observer: Arc::new(Silent),
