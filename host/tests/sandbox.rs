@@ -169,9 +169,11 @@ async fn what_a_guest_does_wrong_with_tensors_is_an_error_that_helps() {
         ),
         &format!("missing input: {lerp}invalid-argument: missing input \"y\""),
         &format!("given twice: {lerp}invalid-argument: input \"x\" is given twice"),
-        &format!("wrong type: {lerp}invalid-argument: input \"x\": expected f32 of any shape, got f16[1]"),
         &format!(
-            "wrong shape: {lerp}invalid-argument: inputs \"x\" and \"y\": expected one shape, got f32[2, 3] and f32[3, 2]"
+            "wrong type: {lerp}invalid-argument: inputs \"x\" and \"y\": expected one type and shape, got f16[1] and f32[1]"
+        ),
+        &format!(
+            "wrong shape: {lerp}invalid-argument: inputs \"x\" and \"y\": expected one type and shape, got f32[2, 3] and f32[3, 2]"
         ),
         "unknown dataset: dataset nowhere: no dataset `nowhere` was granted to this worker; granted: train",
         "empty batches: dataset train: a batch has at least one sample",

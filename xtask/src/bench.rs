@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  worker: criterion benches of sedge-host ─┐
-//!  limits: memcpy, loopback TCP             ├─▶ rows ─▶ table on the terminal, JSON in a file
+//!  limits: memcpy, loopback TCP             │
+//!  tensors: engines, guests, PyTorch        ├─▶ rows ─▶ table on the terminal, JSON in a file
 //!  jobs: whole jobs on real processes      ─┘
 //! ```
 
 mod jobs;
 mod limits;
 mod rows;
+mod tensors;
 mod worker;
 
 use std::path::PathBuf;
@@ -34,6 +36,10 @@ pub struct Arguments {
 enum Part {
     /// Instances, training steps and folds, without a network.
     Worker,
+    /// Calls of tensor engines: directly, through guest and `wasi:nn`, and PyTorch and onnxruntime from Python.
+    ///
+    /// pip fetches the latter, some gigabytes, into the cache folder, if this part is asked for by name.
+    Tensors,
     /// Whole jobs: the digits, and rounds without training.
     Jobs,
 }
@@ -44,11 +50,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let limits = limits::measure()?;
     let mut rows = rows::Rows::default();
     limits.report(&mut rows);
-    if arguments.part != Some(Part::Jobs) {
+    let wanted = |part| arguments.part.is_none_or(|only| only == part);
+    if wanted(Part::Worker) {
         shell::say("Measuring", "workers");
         worker::measure(&built, &limits, &mut rows)?;
     }
-    if arguments.part != Some(Part::Worker) {
+    if wanted(Part::Tensors) {
+        shell::say("Measuring", "tensors");
+        // Alone, it may fetch some gigabytes of Python packages to compare with.
+        tensors::measure(&built, arguments.part.is_some(), &mut rows)?;
+    }
+    if wanted(Part::Jobs) {
         jobs::measure(&built, &limits, &mut rows)?;
     }
     anstream::println!("\n{rows}");

@@ -52,6 +52,19 @@ pub fn capture(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} did not print UTF-8", words(command)))
 }
 
+/// As [`capture`], with its standard error on the terminal.
+pub fn capture_shown(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", words(command)))?;
+    if !output.status.success() {
+        bail!("{} ended with {}", words(command), output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{} did not print UTF-8", words(command)))
+}
+
 /// Whether a program of this name is on the PATH.
 pub fn is_installed(program: &str) -> bool {
     std::env::var_os("PATH")

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Dataset;
-use crate::nn::{DType, Element, NnError, Tensor};
+use crate::nn::{DType, Element, NnError, Tensor, bf16, copies, f16};
 
 /// Reads a split once.
 pub struct Batches {
@@ -39,10 +39,8 @@ impl Batches {
                 DType::U8 => gather::<u8>(array, rows),
                 DType::I32 => gather::<i32>(array, rows),
                 DType::I64 => gather::<i64>(array, rows),
-                other @ (DType::F16 | DType::BF16) => Err(NnError::unsupported(format!(
-                    "\"{}\": no dataset has elements of {other}",
-                    column.name
-                ))),
+                DType::F16 => gather::<f16>(array, rows),
+                DType::BF16 => gather::<bf16>(array, rows),
             };
             Ok((column.name.clone(), tensor?))
         });
@@ -67,6 +65,7 @@ fn gather<T: Element>(array: &Tensor, rows: &[u32]) -> Result<Tensor, NnError> {
     for &index in rows {
         gathered.extend_from_slice(&values[index as usize * row..][..row]);
     }
+    copies::count(size_of_val(gathered.as_slice()));
     let mut shape = array.shape().to_vec();
     shape[0] = rows.len();
     Tensor::from_vec(&shape, gathered)

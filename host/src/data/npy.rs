@@ -1,13 +1,14 @@
 //! NumPy's array format, <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The first
 //! dimension is the samples.
 //!
-//! Little-endian f4, f8 (narrowed to f32), i4, i8 and u1 are read, in C or Fortran order. Nothing is allocated
-//! on a header's word alone: the array grows as its bytes arrive.
+//! Little-endian f2, f4, f8 (narrowed to f32, for NumPy writes f8 where no one asked for it and models take f32), i4,
+//! i8 and u1 are read, in C or Fortran order; NumPy has no bf16. Nothing is allocated on a header's word alone: the
+//! array grows as its bytes arrive.
 
 use std::io::{ErrorKind, Read};
 
 use super::{DataError, MAX_BYTES};
-use crate::nn::{DType, Element, NnError, Tensor, describe, element_count};
+use crate::nn::{DType, Element, NnError, Tensor, describe, element_count, f16};
 
 /// Header that is read, at most.
 const MAX_HEADER: usize = 64 << 10;
@@ -33,9 +34,8 @@ pub fn read(file: impl Read, path: &str, label: Option<&str>) -> Result<Vec<(Str
         return Err(no_such(format!("column {column} of {width} columns cannot be the label")));
     }
     let (x, y) = match array.dtype() {
-        DType::F32 => part::<f32>(&array, column, |value| {
-            (value.fract() == 0.0 && value.abs() < 1e9).then_some(value as i64)
-        }),
+        DType::F16 => part::<f16>(&array, column, |value| whole(value.to_f32())),
+        DType::F32 => part::<f32>(&array, column, whole),
         DType::I32 => part::<i32>(&array, column, |value| Some(i64::from(value))),
         DType::I64 => part::<i64>(&array, column, Some),
         _ => part::<u8>(&array, column, |value| Some(i64::from(value))),
@@ -43,6 +43,11 @@ pub fn read(file: impl Read, path: &str, label: Option<&str>) -> Result<Vec<(Str
     .map_err(|what| DataError::malformed(path, what))?;
     let y = Tensor::from_vec(&[samples], y).map_err(|error| too_large(path, &error))?;
     Ok(vec![("x".to_owned(), x), ("y".to_owned(), y)])
+}
+
+/// A label that was written as a number with a fraction.
+fn whole(value: f32) -> Option<i64> {
+    (value.fract() == 0.0 && value.abs() < 1e9).then_some(value as i64)
 }
 
 /// All columns but `column`, and that one as labels.
@@ -79,6 +84,7 @@ pub fn read_array(mut file: impl Read, what: &str, budget: &mut u64) -> Result<T
         DataError::new("TooLarge", format!("{what}: {} is too large", describe(dtype, shape)))
     })?;
     let array = match kind {
+        Kind::F2 => array(&mut file, &header, count, f16::from_le_bytes),
         Kind::F4 => array(&mut file, &header, count, f32::from_le_bytes),
         Kind::F8 => array(&mut file, &header, count, |bytes| f64::from_le_bytes(bytes) as f32),
         Kind::I4 => array(&mut file, &header, count, i32::from_le_bytes),
@@ -86,17 +92,25 @@ pub fn read_array(mut file: impl Read, what: &str, budget: &mut u64) -> Result<T
         Kind::U1 => array(&mut file, &header, count, u8::from_le_bytes),
     }
     .map_err(malformed)?;
-    if let Ok(values) = array.as_slice::<f32>()
-        && let Some(at) = values.iter().position(|value| !value.is_finite())
-    {
-        let sample = at / (values.len() / shape.first().copied().unwrap_or(1)).max(1);
-        return Err(malformed(format!("sample {sample} has a value that is not a finite 32-bit number")));
+    let (odd, bits) = match dtype {
+        DType::F16 => (position::<f16>(&array, |value| !value.is_finite()), 16),
+        DType::F32 => (position::<f32>(&array, |value| !value.is_finite()), 32),
+        _ => (None, 0),
+    };
+    if let Some(at) = odd {
+        let sample = at / (array.len() / shape.first().copied().unwrap_or(1)).max(1);
+        return Err(malformed(format!("sample {sample} has a value that is not a finite {bits}-bit number")));
     }
     match file.read(&mut [0]) {
         Ok(0) => Ok(array),
         Ok(_) => Err(malformed("there is more after the array".to_owned())),
         Err(error) => Err(malformed(error.to_string())),
     }
+}
+
+/// Of the first value that is so.
+fn position<T: Element>(array: &Tensor, is_so: impl Fn(&T) -> bool) -> Option<usize> {
+    array.as_slice::<T>().ok()?.iter().position(is_so)
 }
 
 fn too_large(what: &str, error: &NnError) -> DataError {
@@ -155,6 +169,7 @@ fn to_rows<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
 /// How an element is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    F2,
     F4,
     F8,
     I4,
@@ -165,6 +180,7 @@ enum Kind {
 impl Kind {
     fn parse(descr: &str) -> Option<Self> {
         Some(match descr {
+            "<f2" => Self::F2,
             "<f4" => Self::F4,
             "<f8" => Self::F8,
             "<i4" => Self::I4,
@@ -176,6 +192,7 @@ impl Kind {
 
     fn dtype(self) -> DType {
         match self {
+            Self::F2 => DType::F16,
             Self::F4 | Self::F8 => DType::F32,
             Self::I4 => DType::I32,
             Self::I8 => DType::I64,
@@ -186,6 +203,7 @@ impl Kind {
     fn size(self) -> usize {
         match self {
             Self::U1 => 1,
+            Self::F2 => 2,
             Self::F4 | Self::I4 => 4,
             Self::F8 | Self::I8 => 8,
         }
@@ -233,7 +251,7 @@ impl Header {
         })?;
         let kind = Kind::parse(descr).ok_or_else(|| {
             let descr: String = descr.chars().take(16).collect();
-            let known = "<f4, <f8, <i4, <i8 or |u1";
+            let known = "<f2, <f4, <f8, <i4, <i8 or |u1";
             DataError::new("Unsupported", format!("{what}: elements of type \"{descr}\"; use {known}"))
         })?;
         Ok(Self { kind, fortran, shape })

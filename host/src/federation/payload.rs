@@ -10,7 +10,7 @@ use sedge_api::federation::CHUNK;
 use thiserror::Error;
 
 use crate::model::Weights;
-use crate::nn::{Buffer, Spares};
+use crate::nn::{Buffer, Spares, copies};
 
 /// What a safetensors header may differ in: order and spacing of its JSON.
 pub(super) const SLACK: u64 = 64 << 10;
@@ -124,6 +124,7 @@ impl Incoming {
         }
         let end = self.filled + chunk.len();
         self.buffer.as_mut_slice()[self.filled..end].copy_from_slice(chunk);
+        copies::count(chunk.len());
         self.checksum.update(chunk);
         self.filled = end;
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use memmap2::{Mmap, MmapMut};
 use parking_lot::Mutex;
 
-use super::NnError;
+use super::{NnError, copies};
 
 /// Where the memory of a [`Buffer`] begins: a cache line, and the widest vector register.
 pub const ALIGNMENT: usize = 64;
@@ -78,6 +78,7 @@ impl Buffer {
     pub fn copy_of(bytes: &[u8]) -> Result<Self, NnError> {
         let mut buffer = Self::try_zeroed(bytes.len())?;
         buffer.as_mut_slice().copy_from_slice(bytes);
+        copies::count(bytes.len());
         Ok(buffer)
     }
 

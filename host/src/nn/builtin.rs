@@ -4,8 +4,14 @@
 //! Both go once through memory. They write where the caller gave the only handle, so folding an update into
 //! a running mean allocates nothing.
 
+mod float;
+
 use std::sync::Arc;
 
+use half::{bf16, f16};
+
+use self::float::Float;
+use super::copies;
 use super::dtype::DType;
 use super::error::NnError;
 use super::graph::{Graph, Port, check_inputs};
@@ -15,22 +21,27 @@ use super::tensor::{Tensor, describe};
 pub fn graph(name: &str) -> Option<Arc<dyn Graph>> {
     match name {
         "sedge:lerp" => Some(Arc::new(Lerp {
-            inputs: [port("x", DType::F32), port("y", DType::F32), port("t", DType::F32)],
-            outputs: [port("z", DType::F32)],
+            inputs: [port("x", None), port("y", None), port("t", Some(DType::F32))],
+            outputs: [port("z", None)],
         })),
         "sedge:non-finite" => Some(Arc::new(NonFinite {
-            inputs: [port("x", DType::F32)],
-            outputs: [port("x", DType::F32), port("count", DType::I64)],
+            inputs: [port("x", None)],
+            outputs: [port("x", None), port("count", Some(DType::I64))],
         })),
         _ => None,
     }
 }
 
-fn port(name: &str, dtype: DType) -> Port {
-    Port { name: name.to_owned(), dtype: Some(dtype), shape: None }
+fn port(name: &str, dtype: Option<DType>) -> Port {
+    Port { name: name.to_owned(), dtype, shape: None }
 }
 
-/// `z = (1 − t)·y + t·x`: with `t` in [0, 1] never beyond the larger of the two, so finite values stay finite.
+/// That `x` is of no floating-point type.
+fn no_floats(x: &Tensor) -> NnError {
+    NnError::invalid(format!("input \"x\": expected f16, bf16, f32 or f64 of any shape, got {x:?}"))
+}
+
+/// `z = (1 − t)·y + t·x`.
 struct Lerp {
     inputs: [Port; 3],
     outputs: [Port; 1],
@@ -46,56 +57,52 @@ impl Graph for Lerp {
     }
 
     fn compute(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, NnError> {
-        let [x, mut y, t] = <[Tensor; 3]>::try_from(check_inputs(self, inputs)?)
+        let [x, y, t] = <[Tensor; 3]>::try_from(check_inputs(self, inputs)?)
             .expect("as many tensors as the graph has inputs");
-        if x.shape() != y.shape() {
+        let lerp = match x.dtype() {
+            DType::F16 => lerp::<f16>,
+            DType::BF16 => lerp::<bf16>,
+            DType::F32 => lerp::<f32>,
+            DType::F64 => lerp::<f64>,
+            DType::U8 | DType::I32 | DType::I64 => return Err(no_floats(&x)),
+        };
+        if (x.dtype(), x.shape()) != (y.dtype(), y.shape()) {
             return Err(NnError::invalid(format!(
-                "inputs \"x\" and \"y\": expected one shape, got {} and {}",
-                describe(x.dtype(), x.shape()),
-                describe(y.dtype(), y.shape())
+                "inputs \"x\" and \"y\": expected one type and shape, got {x:?} and {y:?}"
             )));
         }
         let &[t] = t.as_slice::<f32>()? else {
             return Err(NnError::invalid(format!("input \"t\": expected one f32, got {t:?}")));
         };
-
-        let from = x.as_slice::<f32>()?;
-        if let Some(over) = y.as_mut_slice::<f32>() {
-            lerp_over(over, from, t);
-            return Ok(vec![("z".to_owned(), y)]);
-        }
-        let mut fresh = reserve(from.len())?;
-        fresh.extend(y.as_slice::<f32>()?.iter().zip(from).map(|(&y, &x)| mix(y, x, t)));
-        Ok(vec![("z".to_owned(), Tensor::from_vec(y.shape(), fresh)?)])
+        Ok(vec![("z".to_owned(), lerp(&x, y, t)?)])
     }
 }
 
-fn mix(y: f32, x: f32, t: f32) -> f32 {
-    (1.0 - t) * y + t * x
-}
-
-/// The accumulated mean: [`mix`] written over `over`, element by element.
-fn lerp_over(over: &mut [f32], from: &[f32], t: f32) {
-    // Blocks of a fixed size let the compiler drop the bounds checks and use vector registers.
-    const LANES: usize = 16;
-    let (over_blocks, over_rest) = over.as_chunks_mut::<LANES>();
-    let (from_blocks, from_rest) = from.as_chunks::<LANES>();
-    for (over, from) in over_blocks.iter_mut().zip(from_blocks) {
-        for lane in 0..LANES {
-            over[lane] = mix(over[lane], from[lane], t);
-        }
+/// `y` written over, or where someone else holds it too, a new tensor.
+fn lerp<T: Float>(x: &Tensor, mut y: Tensor, t: f32) -> Result<Tensor, NnError> {
+    /// Small enough to be in the nearest cache still when it is mixed.
+    const BLOCK: usize = 256;
+    let from = x.as_slice::<T>()?;
+    if let Some(over) = y.as_mut_slice::<T>() {
+        T::lerp_over(over, from, t);
+        return Ok(y);
     }
-    for (over, from) in over_rest.iter_mut().zip(from_rest) {
-        *over = mix(*over, *from, t);
+    let mut fresh = reserve::<T>(from.len())?;
+    for (y, x) in y.as_slice::<T>()?.chunks(BLOCK).zip(from.chunks(BLOCK)) {
+        let start = fresh.len();
+        fresh.extend_from_slice(y);
+        T::lerp_over(&mut fresh[start..], x, t);
     }
+    copies::count(size_of_val(fresh.as_slice()));
+    Tensor::from_vec(y.shape(), fresh)
 }
 
 /// Room for `len` values.
-fn reserve(len: usize) -> Result<Vec<f32>, NnError> {
+fn reserve<T: Float>(len: usize) -> Result<Vec<T>, NnError> {
     let mut values = Vec::new();
-    values
-        .try_reserve_exact(len)
-        .map_err(|_| NnError::too_large(format!("memory for {len} values of f32 is not to be had")))?;
+    values.try_reserve_exact(len).map_err(|_| {
+        NnError::too_large(format!("memory for {} is not to be had", describe(T::DTYPE, &[len])))
+    })?;
     Ok(values)
 }
 
@@ -117,29 +124,16 @@ impl Graph for NonFinite {
     fn compute(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, NnError> {
         let [x] = <[Tensor; 1]>::try_from(check_inputs(self, inputs)?)
             .expect("as many tensors as the graph has inputs");
-        let count = non_finite(x.as_slice::<f32>()?);
+        let count = match x.dtype() {
+            DType::F16 => f16::non_finite(x.as_slice()?),
+            DType::BF16 => bf16::non_finite(x.as_slice()?),
+            DType::F32 => f32::non_finite(x.as_slice()?),
+            DType::F64 => f64::non_finite(x.as_slice()?),
+            DType::U8 | DType::I32 | DType::I64 => return Err(no_floats(&x)),
+        };
         let count = i64::try_from(count).expect("a slice has at most isize::MAX elements");
         Ok(vec![("x".to_owned(), x), ("count".to_owned(), Tensor::from_vec(&[1], vec![count])?)])
     }
-}
-
-/// How many values have all bits of the exponent set, which is what NaN and infinities have in common.
-fn non_finite(values: &[f32]) -> usize {
-    const EXPONENT: u32 = 0x7f80_0000;
-    /// Added to a full exponent it carries into the sign's place, and to no other.
-    const CARRY: u32 = 0x0080_0000;
-    const BLOCK: usize = 32;
-    let (blocks, rest) = values.as_chunks::<BLOCK>();
-    let count = |values: &[f32]| values.iter().filter(|value| !value.is_finite()).count();
-    let mut found = count(rest);
-    for block in blocks {
-        // Blocks without any are the rule: they cost three operations a value and one branch.
-        let carries = block.iter().fold(0, |carries, value| carries | ((value.to_bits() & EXPONENT) + CARRY));
-        if carries >> 31 != 0 {
-            found += count(block);
-        }
-    }
-    found
 }
 
 #[cfg(test)]
@@ -203,21 +197,44 @@ mod tests {
         let message = |result: Result<Tensor, NnError>| result.unwrap_err().message;
         assert_eq!(
             message(lerp(f32s(&[1.0; 2]), f32s(&[1.0; 3]), 0.5)),
-            "inputs \"x\" and \"y\": expected one shape, got f32[2] and f32[3]"
+            "inputs \"x\" and \"y\": expected one type and shape, got f32[2] and f32[3]"
         );
         let integers = Tensor::from_vec(&[1], vec![1i64]).unwrap();
         assert_eq!(
             message(lerp(integers.clone(), f32s(&[1.0]), 0.5)),
-            "input \"x\": expected f32 of any shape, got i64[1]"
+            "input \"x\": expected f16, bf16, f32 or f64 of any shape, got i64[1]"
         );
         assert_eq!(
             count(integers).unwrap_err().message,
-            "input \"x\": expected f32 of any shape, got i64[1]"
+            "input \"x\": expected f16, bf16, f32 or f64 of any shape, got i64[1]"
         );
         let two = vec![("x", f32s(&[1.0])), ("y", f32s(&[1.0])), ("t", f32s(&[1.0, 2.0]))];
         let two = two.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
         let error = graph("sedge:lerp").unwrap().compute(two).unwrap_err();
         assert_eq!(error.message, "input \"t\": expected one f32, got f32[2]");
+    }
+
+    #[test]
+    fn every_floating_point_type_is_averaged() {
+        fn half_way<T: Float>(of: fn(f32) -> T) {
+            // Enough for a block and a rest, and both ways to write.
+            let tensor = |value| Tensor::from_vec(&[300], vec![of(value); 300]).unwrap();
+            for keep in [None, Some(tensor(3.0))] {
+                let y = keep.clone().unwrap_or_else(|| tensor(3.0));
+                let z = lerp(tensor(1.0), y, 0.5).unwrap();
+                assert_eq!(z.as_slice::<T>().unwrap(), [of(2.0); 300]);
+                assert_eq!(count(z).unwrap(), 0);
+            }
+        }
+        half_way(f16::from_f32);
+        half_way(bf16::from_f32);
+        half_way(|value| value);
+        half_way(f64::from);
+        let mixed = lerp(f32s(&[1.0]), Tensor::from_vec(&[1], vec![1.0f64]).unwrap(), 0.5).unwrap_err();
+        assert_eq!(
+            mixed.message,
+            "inputs \"x\" and \"y\": expected one type and shape, got f32[1] and f64[1]"
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use half::{bf16, f16};
+
 use super::tensor::Storage;
 
 #[cfg(target_endian = "big")]
@@ -97,20 +99,21 @@ macro_rules! element {
         }
     )*};
 }
-element!(f32 => F32, f64 => F64, u8 => U8, i32 => I32, i64 => I64);
+element!(f16 => F16, f32 => F32, f64 => F64, bf16 => BF16, u8 => U8, i32 => I32, i64 => I64);
 
 /// The bytes of elements, as they lie.
 #[allow(unsafe_code)]
 pub(super) fn as_bytes<T: Element>(values: &[T]) -> &[u8] {
-    // SAFETY: `Element` is sealed and implemented for primitive numbers alone, which have no padding, so
-    // every byte is initialised; `u8` has alignment one; length and lifetime are those of `values`.
+    // SAFETY: `Element` is sealed and implemented for primitive numbers and `half`'s transparent wrappers of
+    // `u16` alone, which have no padding, so every byte is initialised; `u8` has alignment one; length and
+    // lifetime are those of `values`.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
 /// Bytes as elements; `None` where they are not aligned for `T` or not a whole number of elements.
 #[allow(unsafe_code)]
 pub(super) fn from_bytes<T: Element>(bytes: &[u8]) -> Option<&[T]> {
-    // SAFETY: every bit pattern is a valid `T`, for `Element` is sealed over primitive numbers.
+    // SAFETY: every bit pattern is a valid `T`, for `Element` is sealed over numbers, as above.
     let (head, values, tail) = unsafe { bytes.align_to::<T>() };
     (head.is_empty() && tail.is_empty()).then_some(values)
 }

@@ -10,6 +10,7 @@
 
 mod buffer;
 mod builtin;
+pub mod copies;
 mod dtype;
 mod engines;
 mod error;
@@ -28,5 +29,7 @@ pub use dtype::{DType, Element};
 pub use error::{ErrorCode, NnError};
 pub use graph::{Engine, Graph, Port, check_inputs};
 pub use graphs::{Choice, Graphs, Loaded, PassedOver};
+pub use half::{bf16, f16};
 pub use options::{EngineSettings, GraphOptions, ModelOptions, Optimization, Provider, engines_folder};
+pub(crate) use tensor::check_len;
 pub use tensor::{EngineMemory, MAX_RANK, Tensor, describe, element_count};

@@ -1,14 +1,17 @@
 //! Tensors: dtype, shape, and shared memory that is never copied on its way between a guest's handles, an
 //! engine and a file.
 //!
-//! A tensor lies in one of four places: a range of an aligned buffer, a range of a mapped file, the vector
-//! that an engine put its output in, or memory that stays an engine's own ([`EngineMemory`]). Cloning copies the handle. Who holds the only handle may write
+//! A tensor lies in one of four places: a range of an aligned buffer, a range of a mapped file, a vector, which an
+//! engine put its output in or a guest's bytes came in, or memory that stays an engine's own ([`EngineMemory`]).
+//! Cloning copies the handle. Who holds the only handle may write
 //! ([`Tensor::as_mut_slice`]) or take the vector ([`Tensor::into_vec`]), which is how weights go round a
 //! training loop in place.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+
+use half::{bf16, f16};
 
 use super::buffer::{Buffer, Region};
 use super::dtype::{self, DType, Element};
@@ -36,6 +39,10 @@ pub enum Storage {
     /// As above.
     F64(Arc<Vec<f64>>),
     /// As above.
+    F16(Arc<Vec<f16>>),
+    /// As above.
+    BF16(Arc<Vec<bf16>>),
+    /// As above, or elements of any type that came as bytes and lie aligned for it.
     U8(Arc<Vec<u8>>),
     /// As above.
     I32(Arc<Vec<i32>>),
@@ -80,6 +87,15 @@ impl Tensor {
         // Before anything is allocated.
         check_len(dtype, shape, bytes.len())?;
         Self::from_buffer(dtype, shape, Buffer::copy_of(bytes)?)
+    }
+
+    /// All of `bytes` (little endian), not copied where they are aligned for the type, as an allocator's mostly are.
+    pub fn from_byte_vec(dtype: DType, shape: &[usize], bytes: Vec<u8>) -> Result<Self, NnError> {
+        let byte_len = check_len(dtype, shape, bytes.len())?;
+        if !bytes.as_ptr().addr().is_multiple_of(dtype.size()) {
+            return Self::from_bytes(dtype, shape, &bytes);
+        }
+        Ok(Self { dtype, shape: shape.into(), byte_len, storage: Storage::U8(Arc::new(bytes)) })
     }
 
     /// All of `buffer`, not copied.
@@ -163,6 +179,8 @@ impl Tensor {
             Storage::Region(region, start) => &region.as_slice()[*start..*start + self.byte_len],
             Storage::F32(values) => dtype::as_bytes(values),
             Storage::F64(values) => dtype::as_bytes(values),
+            Storage::F16(values) => dtype::as_bytes(values),
+            Storage::BF16(values) => dtype::as_bytes(values),
             Storage::U8(values) => values,
             Storage::I32(values) => dtype::as_bytes(values),
             Storage::I64(values) => dtype::as_bytes(values),
@@ -194,12 +212,16 @@ impl Tensor {
                 }
                 Region::Mapped(_) => None,
             },
+            Storage::U8(bytes) => dtype::from_bytes_mut(Arc::get_mut(bytes)?),
             vector => T::values_mut(vector),
         }
     }
 
     /// The vector, where this is the only handle to one of that type; else the tensor back.
     pub fn into_vec<T: Element>(self) -> Result<Vec<T>, Self> {
+        if self.dtype != T::DTYPE {
+            return Err(self);
+        }
         let Self { dtype, shape, byte_len, storage } = self;
         let storage = match T::unwrap(storage).map(Arc::try_unwrap) {
             Ok(Ok(values)) => return Ok(values),
@@ -216,7 +238,7 @@ impl Tensor {
 }
 
 /// Bytes of a tensor of that shape, if `given` is just that.
-fn check_len(dtype: DType, shape: &[usize], given: usize) -> Result<usize, NnError> {
+pub fn check_len(dtype: DType, shape: &[usize], given: usize) -> Result<usize, NnError> {
     let needed = element_count(dtype, shape)? * dtype.size();
     if needed != given {
         return Err(NnError::invalid(format!(
@@ -284,6 +306,20 @@ mod tests {
             tensor.as_mut_slice::<i32>().unwrap()[1] = 7;
             assert_eq!(tensor.as_slice::<i32>().unwrap(), [1, 7]);
         }
+    }
+
+    #[test]
+    fn bytes_that_came_in_a_vector_stay_there() {
+        let bytes = [1.5f32, 2.5].map(f32::to_le_bytes).concat();
+        let start = bytes.as_ptr();
+        assert!(start.addr().is_multiple_of(4), "an allocator aligns what a word fits in");
+        let mut tensor = Tensor::from_byte_vec(DType::F32, &[2], bytes).unwrap();
+        assert_eq!(tensor.bytes().as_ptr(), start);
+        assert!(tensor.as_mut_slice::<u8>().is_none(), "they are no bytes");
+        tensor.as_mut_slice::<f32>().unwrap()[0] = 3.0;
+        let tensor = tensor.into_vec::<u8>().unwrap_err();
+        assert_eq!(tensor.as_slice::<f32>().unwrap(), [3.0, 2.5]);
+        assert!(Tensor::from_byte_vec(DType::F32, &[2], vec![0; 7]).is_err());
     }
 
     #[test]

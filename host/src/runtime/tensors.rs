@@ -8,7 +8,7 @@ use super::bindings::nn::errors::{self, ErrorCode};
 use super::bindings::nn::tensor::{self, TensorType};
 use super::memory::Charge;
 use super::state::State;
-use crate::nn::{self, DType, MAX_RANK, NnError, Tensor};
+use crate::nn::{self, DType, MAX_RANK, NnError, Tensor, check_len, copies};
 
 /// A guest's handle to a tensor.
 pub struct GuestTensor {
@@ -67,8 +67,10 @@ impl tensor::HostTensor for State {
     ) -> wasmtime::Result<Resource<GuestTensor>> {
         let held = data.len() + size_of_val(dimensions.as_slice());
         let charge = Arc::new(self.ledger.charge(held as u64)?);
-        let content = match from_guest(&dimensions, ty, &data) {
-            Ok(tensor) => Content::Valid(tensor),
+        // wasmtime copied it out of the guest.
+        copies::count(data.len());
+        let content = match check(&dimensions, ty, data.len()) {
+            Ok(shape) => Content::Valid(Tensor::from_byte_vec(from_guest_type(ty), &shape, data)?),
             Err(error) => Content::Invalid { dimensions, ty, data, error },
         };
         Ok(self.table.push(GuestTensor { content, charge })?)
@@ -102,6 +104,8 @@ impl tensor::HostTensor for State {
         };
         // Looked at before the copy is made: one that would not fit is never allocated.
         self.ledger.charge(bytes.len() as u64)?;
+        // Here, and by wasmtime into the guest.
+        copies::count(2 * bytes.len());
         Ok(bytes.to_vec())
     }
 
@@ -111,14 +115,16 @@ impl tensor::HostTensor for State {
     }
 }
 
-fn from_guest(dimensions: &[u32], ty: TensorType, data: &[u8]) -> Result<Tensor, NnError> {
+/// The shape, if that many bytes make a tensor of it.
+fn check(dimensions: &[u32], ty: TensorType, bytes: usize) -> Result<Vec<usize>, NnError> {
     if dimensions.len() > MAX_RANK {
         let message =
             format!("a tensor has at most {MAX_RANK} dimensions, this one has {}", dimensions.len());
         return Err(NnError::too_large(message));
     }
     let shape: Vec<usize> = dimensions.iter().map(|size| *size as usize).collect();
-    Tensor::from_bytes(from_guest_type(ty), &shape, data)
+    check_len(from_guest_type(ty), &shape, bytes)?;
+    Ok(shape)
 }
 
 const fn from_guest_type(ty: TensorType) -> DType {

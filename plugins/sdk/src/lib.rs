@@ -66,4 +66,7 @@ pub use error::Error;
 pub use graph::{Graph, Outputs};
 pub use job::Metric;
 pub use roles::*;
-pub use tensor::{NamedTensor, Tensor, TensorType};
+pub use tensor::{Element, NamedTensor, Tensor, TensorType};
+
+/// The crate whose `f16` and `bf16` tensors are made of.
+pub use half;

@@ -1,7 +1,9 @@
-//! Tensors: handles to buffers on the host. Making one copies its elements out of the guest and `to_…` copies
+//! Tensors: handles to buffers on the host. Making one copies its elements out of the guest and reading them copies
 //! them in; passing a handle to a graph and getting one back copies nothing.
 
 use std::fmt;
+
+use half::{bf16, f16};
 
 use crate::Error;
 pub use crate::bindings::capabilities::wasi::nn::tensor::{Tensor, TensorType};
@@ -10,16 +12,38 @@ pub use crate::bindings::capabilities::wasi::nn::tensor::{Tensor, TensorType};
 pub type NamedTensor = (String, Tensor);
 
 impl Tensor {
-    /// A tensor of f32 elements in row-major order; `shape` must multiply to their number.
-    pub fn from_f32(shape: &[u32], elements: &[f32]) -> Result<Self, Error> {
+    /// A tensor of those elements in row-major order; `shape` must multiply to their number.
+    ///
+    /// ```no_run
+    /// # use sedge_sdk::{Error, Tensor, half::f16};
+    /// let tensor = Tensor::from_elements(&[2], &[1.5, 2.5].map(f16::from_f32))?;
+    /// assert_eq!(tensor.elements::<f16>()?[1].to_f32(), 2.5);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn from_elements<T: Element>(shape: &[u32], elements: &[T]) -> Result<Self, Error> {
         fits(shape, elements.len())?;
-        Ok(Self::new(shape, TensorType::Fp32, &bytes_of(elements, f32::to_le_bytes)))
+        Ok(Self::new(shape, T::TYPE, &T::to_bytes(elements)))
     }
 
-    /// A tensor of i64 elements in row-major order; `shape` must multiply to their number.
-    pub fn from_i64(shape: &[u32], elements: &[i64]) -> Result<Self, Error> {
-        fits(shape, elements.len())?;
-        Ok(Self::new(shape, TensorType::I64, &bytes_of(elements, i64::to_le_bytes)))
+    /// The elements in row-major order, if they are of that type.
+    pub fn elements<T: Element>(&self) -> Result<Vec<T>, Error> {
+        let found = self.ty();
+        if found != T::TYPE {
+            let message = format!("is {found}, not {}", T::TYPE);
+            return Err(Error::Tensor { shape: self.dimensions(), message });
+        }
+        Ok(T::from_bytes(&self.data()))
+    }
+
+    /// The one element of a tensor of that type.
+    pub fn item<T: Element>(&self) -> Result<T, Error> {
+        match self.elements()?.as_slice() {
+            [element] => Ok(*element),
+            elements => Err(Error::Tensor {
+                shape: self.dimensions(),
+                message: format!("has {} elements, not one", elements.len()),
+            }),
+        }
     }
 
     /// One f32, shape `[1]`: the form that `wasi:nn` gives to single values.
@@ -27,46 +51,72 @@ impl Tensor {
         Self::new(&[1], TensorType::Fp32, &value.to_le_bytes())
     }
 
-    /// The elements in row-major order, if they are f32.
-    pub fn to_f32(&self) -> Result<Vec<f32>, Error> {
-        self.of_type(TensorType::Fp32)?;
-        Ok(elements_of(&self.data(), f32::from_le_bytes))
+    /// [`from_elements`](Self::from_elements) of f32.
+    pub fn from_f32(shape: &[u32], elements: &[f32]) -> Result<Self, Error> {
+        Self::from_elements(shape, elements)
     }
 
-    /// The elements in row-major order, if they are i64.
+    /// [`from_elements`](Self::from_elements) of i64.
+    pub fn from_i64(shape: &[u32], elements: &[i64]) -> Result<Self, Error> {
+        Self::from_elements(shape, elements)
+    }
+
+    /// [`elements`](Self::elements), if they are f32.
+    pub fn to_f32(&self) -> Result<Vec<f32>, Error> {
+        self.elements()
+    }
+
+    /// [`elements`](Self::elements), if they are i64.
     pub fn to_i64(&self) -> Result<Vec<i64>, Error> {
-        self.of_type(TensorType::I64)?;
-        Ok(elements_of(&self.data(), i64::from_le_bytes))
+        self.elements()
     }
 
     /// The one element of an f32 tensor.
     pub fn item_f32(&self) -> Result<f32, Error> {
-        self.single(&self.to_f32()?)
+        self.item()
     }
 
     /// The one element of an i64 tensor.
     pub fn item_i64(&self) -> Result<i64, Error> {
-        self.single(&self.to_i64()?)
-    }
-
-    fn of_type(&self, wanted: TensorType) -> Result<(), Error> {
-        let found = self.ty();
-        if found == wanted {
-            return Ok(());
-        }
-        Err(Error::Tensor { shape: self.dimensions(), message: format!("is {found}, not {wanted}") })
-    }
-
-    fn single<T: Copy>(&self, elements: &[T]) -> Result<T, Error> {
-        match elements {
-            [element] => Ok(*element),
-            _ => Err(Error::Tensor {
-                shape: self.dimensions(),
-                message: format!("has {} elements, not one", elements.len()),
-            }),
-        }
+        self.item()
     }
 }
+
+/// What a tensor is made of: `f32`, `f64`, [`half::f16`], [`half::bf16`], `u8`, `i32` or `i64`.
+pub trait Element: encoding::Bytes {
+    /// Its name in `wasi:nn`.
+    const TYPE: TensorType;
+}
+
+mod encoding {
+    /// A value of a fixed number of bytes, in tensors little-endian.
+    pub trait Bytes: Copy {
+        fn to_bytes(elements: &[Self]) -> Vec<u8>;
+        fn from_bytes(bytes: &[u8]) -> Vec<Self>;
+    }
+}
+
+macro_rules! element {
+    ($($rust:ty => $wasi:ident),*) => {$(
+        impl Element for $rust {
+            const TYPE: TensorType = TensorType::$wasi;
+        }
+        impl encoding::Bytes for $rust {
+            fn to_bytes(elements: &[Self]) -> Vec<u8> {
+                // Into memory that is there already: element by element it would be a loop that no compiler shortens.
+                let mut bytes = vec![0; size_of_val(elements)];
+                for (chunk, element) in bytes.as_chunks_mut().0.iter_mut().zip(elements) {
+                    *chunk = element.to_le_bytes();
+                }
+                bytes
+            }
+            fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+                bytes.as_chunks().0.iter().map(|&chunk| Self::from_le_bytes(chunk)).collect()
+            }
+        }
+    )*};
+}
+element!(f16 => Fp16, f32 => Fp32, f64 => Fp64, bf16 => Bf16, u8 => U8, i32 => I32, i64 => I64);
 
 /// As the host's messages have it: `f32`.
 impl fmt::Display for TensorType {
@@ -103,14 +153,6 @@ fn fits(shape: &[u32], elements: usize) -> Result<(), Error> {
     Err(Error::Tensor { shape: shape.to_vec(), message: format!("does not hold {elements} elements") })
 }
 
-fn bytes_of<T: Copy, const SIZE: usize>(elements: &[T], encode: fn(T) -> [u8; SIZE]) -> Vec<u8> {
-    elements.iter().flat_map(|&element| encode(element)).collect()
-}
-
-fn elements_of<T, const SIZE: usize>(bytes: &[u8], decode: fn([u8; SIZE]) -> T) -> Vec<T> {
-    bytes.as_chunks::<SIZE>().0.iter().map(|&chunk| decode(chunk)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,8 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn elements_come_back_from_their_bytes() {
-        let elements = [0.0_f32, -1.5, f32::INFINITY];
-        assert_eq!(elements_of(&bytes_of(&elements, f32::to_le_bytes), f32::from_le_bytes), elements);
+    fn elements_of_every_type_come_back_from_their_bytes() {
+        fn goes_round<T: Element + PartialEq + std::fmt::Debug>(elements: [T; 3], bytes: &[u8]) {
+            let encoded = T::to_bytes(&elements);
+            assert_eq!(encoded[..bytes.len()], *bytes, "{}", T::TYPE);
+            assert_eq!(T::from_bytes(&encoded), elements);
+        }
+        goes_round([1.0_f32, -1.5, f32::INFINITY], &[0, 0, 0x80, 0x3f]);
+        goes_round([1.0_f64, -1.5, f64::MIN_POSITIVE], &[0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
+        goes_round([1.0, -1.5, 65504.0].map(f16::from_f32), &[0, 0x3c]);
+        goes_round([1.0, -1.5, 3e38].map(bf16::from_f32), &[0x80, 0x3f]);
+        goes_round([1_u8, 0, 255], &[1, 0, 255]);
+        goes_round([1_i32, i32::MIN, i32::MAX], &[1, 0, 0, 0]);
+        goes_round([1_i64, i64::MIN, i64::MAX], &[1, 0, 0, 0, 0, 0, 0, 0]);
     }
 }

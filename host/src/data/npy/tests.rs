@@ -30,6 +30,7 @@ fn read_bytes(file: &[u8], label: Option<&str>) -> Result<Vec<(String, Tensor)>,
 #[test]
 fn arrays_of_each_type_are_read() {
     let cases = [
+        (npy("<f2", false, "(2,)", &[0, 0x3c, 0, 0x40]), "f16[2]"),
         (npy("<f4", false, "(2, 1)", &f4(&[1.0, 2.0])), "f32[2, 1]"),
         (npy("<f8", false, "(2,)", &f8(&[1.0, 2.0])), "f32[2]"),
         (npy("<i4", false, "(1,)", &[1, 0, 0, 0]), "i32[1]"),
@@ -68,8 +69,8 @@ fn what_is_wrong_is_said() {
         (b"not numpy".to_vec(), "Malformed", "d.npy: not a NumPy array"),
         (npy("<f4", false, "(2,)", &[0; 7]), "Malformed", "d.npy: truncated: 2 of 2 elements are missing"),
         (npy("<f4", false, "(2,)", &[0; 9]), "Malformed", "d.npy: there is more after the array"),
-        (npy(">f4", false, "(2,)", &[0; 8]), "Unsupported", "d.npy: elements of type \">f4\"; use <f4,"),
-        (npy("<f2", false, "(2,)", &[0; 4]), "Unsupported", "d.npy: elements of type \"<f2\""),
+        (npy(">f4", false, "(2,)", &[0; 8]), "Unsupported", "d.npy: elements of type \">f4\"; use <f2,"),
+        (npy("<f2", false, "(2,)", &[0, 0, 0, 0x7c]), "Malformed", "d.npy: sample 1 has a value"),
         (npy("<f4", false, "2", &[0; 8]), "Malformed", "d.npy: the header is not that of an array"),
         (npy("<f4", false, "(9999999999999, 9999999999999)", &[]), "TooLarge", "d.npy: f32["),
         (npy("<f4", false, "(9999999999,)", &[]), "TooLarge", "d.npy: f32[9999999999] is too large"),

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use safetensors::SafeTensors;
 
 use super::*;
+use crate::nn::{Element, bf16, f16};
 
 fn sample() -> Weights {
     let bytes = |len: u8| (0..len).collect::<Vec<_>>();
@@ -56,6 +57,26 @@ fn weights_come_back_as_they_went_without_a_copy() {
             .all(|(_, tensor)| range.contains(&tensor.bytes().as_ptr()) || tensor.is_empty())
     );
     assert_eq!(file(&back), bytes);
+}
+
+#[test]
+fn elements_of_every_type_come_back_aligned() {
+    fn goes_round<T: Element>(values: [T; 3]) {
+        // Behind an odd byte, so that only the order of the file can align it.
+        let odd = Tensor::from_vec(&[1], vec![7u8]).unwrap();
+        let tensor = Tensor::from_vec(&[3, 1], values.to_vec()).unwrap();
+        let weights = Weights::new(vec![("a".into(), odd), ("w".into(), tensor)]).unwrap();
+        let back = read_bytes(&file(&weights)).unwrap();
+        assert_eq!(back.get("w").unwrap().as_slice::<T>().unwrap(), values);
+        assert_eq!(back.get("w").unwrap().shape(), [3, 1]);
+    }
+    goes_round([1.5f32, f32::MIN_POSITIVE, f32::NEG_INFINITY]);
+    goes_round([1.5f64, f64::MIN_POSITIVE, f64::NEG_INFINITY]);
+    goes_round([1.5, 65504.0, f32::NEG_INFINITY].map(f16::from_f32));
+    goes_round([1.5, 3e38, f32::NEG_INFINITY].map(bf16::from_f32));
+    goes_round([0u8, 1, 255]);
+    goes_round([i32::MIN, 0, i32::MAX]);
+    goes_round([i64::MIN, 0, i64::MAX]);
 }
 
 #[test]

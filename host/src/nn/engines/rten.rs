@@ -21,7 +21,7 @@ use sedge_onnx::{Declared, ElementType};
 use super::{guard, with_stack};
 use crate::nn::{
     DType, Element, Engine, ErrorCode, Graph, GraphOptions, NnError, Optimization, Port, Provider, Tensor,
-    check_inputs,
+    check_inputs, copies,
 };
 
 /// The engine's name.
@@ -142,8 +142,7 @@ impl End {
     fn hold(&self, tensor: Tensor) -> Result<Held, NnError> {
         match (self.element, tensor.dtype()) {
             (Some(ElementType::Bool), DType::U8) => {
-                let values = tensor.as_slice::<u8>()?.iter().map(|&byte| i32::from(byte != 0));
-                value(tensor.shape(), values.collect())
+                value(tensor.shape(), converted(tensor.as_slice::<u8>()?, |byte| i32::from(byte != 0)))
             }
             (_, DType::F32) => owned_or_view::<f32>(tensor),
             (_, DType::I32) => owned_or_view::<i32>(tensor),
@@ -165,6 +164,7 @@ impl End {
                 ))
             })
         };
+        copies::count(size_of_val(values) / 2);
         values.iter().enumerate().map(narrow).collect()
     }
 
@@ -177,11 +177,9 @@ impl End {
                 let shape = tensor.shape().to_vec();
                 let values = tensor.into_data();
                 match self.element {
-                    Some(ElementType::I64) => {
-                        tensor_of(&shape, values.into_iter().map(i64::from).collect::<Vec<_>>())
-                    }
+                    Some(ElementType::I64) => tensor_of(&shape, converted(&values, i64::from)),
                     Some(ElementType::Bool) => {
-                        tensor_of(&shape, values.into_iter().map(|value| u8::from(value != 0)).collect())
+                        tensor_of(&shape, converted(&values, |value| u8::from(value != 0)))
                     }
                     _ => tensor_of(&shape, values),
                 }
@@ -200,6 +198,12 @@ enum Held {
     /// Until it is handed over.
     Owned(Option<Value>),
     View(Tensor),
+}
+
+/// A copy of `values` in another type.
+fn converted<T: Copy, U>(values: &[T], convert: impl Fn(T) -> U) -> Vec<U> {
+    copies::count(values.len() * size_of::<U>());
+    values.iter().map(|&value| convert(value)).collect()
 }
 
 fn owned_or_view<T: Element>(tensor: Tensor) -> Result<Held, NnError>
@@ -248,6 +252,7 @@ fn tensor_of<T: Element>(shape: &[usize], mut values: Vec<T>) -> Result<Tensor, 
     // The engine reuses larger buffers for smaller outputs; memory that no one counts would be held by them.
     if values.capacity() - values.len() > values.len() / 4 {
         values.shrink_to_fit();
+        copies::count(size_of_val(values.as_slice()));
     }
     Tensor::from_vec(shape, values)
 }

@@ -8,7 +8,7 @@ use ort::sys::{self, ONNXTensorElementDataType as Element};
 use sedge_onnx::ElementType;
 
 use super::error::check;
-use crate::nn::{DType, EngineMemory, MAX_RANK, NnError, Tensor};
+use crate::nn::{DType, EngineMemory, MAX_RANK, NnError, Tensor, copies};
 
 /// A value of the engine's that we hold.
 pub struct Value(NonNull<sys::OrtValue>);
@@ -161,6 +161,7 @@ impl Input {
             .ok_or_else(|| NnError::unsupported(format!("{} has no dtype", declared.name())))?;
         // To the engine a truth value is a C++ `bool`, of which there are two.
         if declared == ElementType::Bool && tensor.bytes().iter().any(|&byte| byte > 1) {
+            copies::count(tensor.byte_len());
             let truths: Vec<u8> = tensor.bytes().iter().map(|&byte| u8::from(byte != 0)).collect();
             return Ok(Self { tensor: Tensor::from_vec(tensor.shape(), truths)?, element });
         }
