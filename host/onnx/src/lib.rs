@@ -9,11 +9,15 @@
 
 mod error;
 mod file;
+mod outline;
+mod shapes;
 mod signature;
 mod wire;
 
 pub use error::{ErrorKind, OnnxError};
 pub use file::{read, write};
+pub use outline::Outline;
+pub use shapes::{Bound, Given, MAX_DECIDING};
 pub use signature::{Declared, ElementType, MAX_RANK, Signature, signature};
 
 /// The messages of `proto/onnx.proto`, generated.
