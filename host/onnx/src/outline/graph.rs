@@ -27,7 +27,9 @@ impl<'a> Builder<'a> {
 
     pub fn graph(&mut self, graph: &GraphProto) -> Result<Graph, OnnxError> {
         if !graph.sparse_initializer.is_empty() {
-            return Err(OnnxError::unsupported("sparse initializers are not supported: write them out dense"));
+            return Err(OnnxError::unsupported(
+                "sparse initializers are not supported: write them out dense",
+            ));
         }
         self.scopes.push(HashMap::new());
         let mut built = Graph::default();
@@ -244,8 +246,11 @@ fn label(node: &NodeProto) -> String {
 /// Why `name` is not there when `node` needs it.
 fn unmade(name: &str, node: &NodeProto, graph: &GraphProto) -> OnnxError {
     let label = label(node);
-    let makers: HashMap<&str, &NodeProto> =
-        graph.node.iter().flat_map(|maker| maker.output.iter().map(move |made| (made.as_str(), maker))).collect();
+    let makers: HashMap<&str, &NodeProto> = graph
+        .node
+        .iter()
+        .flat_map(|maker| maker.output.iter().map(move |made| (made.as_str(), maker)))
+        .collect();
     let Some(maker) = makers.get(name) else {
         return OnnxError::malformed(format!(
             "{label} takes \"{name:.100}\", which no node makes and which is neither an input nor an initializer"
@@ -281,7 +286,8 @@ fn declared(info: &ValueInfoProto) -> Result<Declared, OnnxError> {
     use crate::proto::type_proto;
 
     let name = info.name.as_deref().unwrap_or_default();
-    let Some(type_proto::Value::TensorType(tensor)) = info.r#type.as_ref().and_then(|of| of.value.as_ref()) else {
+    let Some(type_proto::Value::TensorType(tensor)) = info.r#type.as_ref().and_then(|of| of.value.as_ref())
+    else {
         return Ok((None, None));
     };
     let element = tensor.elem_type.and_then(|number| ElementType::from_number(u64::try_from(number).ok()?));

@@ -168,4 +168,4 @@ fn canonical(domain: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -38,8 +38,9 @@ impl Constant {
             return Err(OnnxError::too_large(format!("{} has more than {MAX_RANK} dimensions", name())));
         }
         let shape = tensor.dims.iter().map(|&dim| u64::try_from(dim)).collect::<Result<Vec<_>, _>>();
-        let shape = shape
-            .map_err(|_| OnnxError::malformed(format!("{} has a negative dimension: {:?}", name(), tensor.dims)))?;
+        let shape = shape.map_err(|_| {
+            OnnxError::malformed(format!("{} has a negative dimension: {:?}", name(), tensor.dims))
+        })?;
         let size = |shape: &[u64]| {
             // A dimension of zero does not excuse the others: engines multiply them too.
             let most = shape.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim.max(1)))?;

@@ -41,10 +41,12 @@ impl Evaluation {
         step: &mut Step<'g>,
     ) -> Option<Vec<Value>> {
         let given = |at: usize| node.inputs.get(at).copied().flatten();
-        let trips = given(0).map_or(Range::SIZE, |slot| self.get(slot).scalar().unwrap_or(Range::SIZE).size());
+        let trips =
+            given(0).map_or(Range::SIZE, |slot| self.get(slot).scalar().unwrap_or(Range::SIZE).size());
         let proceeds = given(1).map_or(Range::TRUTH, |slot| self.get(slot).scalar().unwrap_or(Range::TRUTH));
         let trips = if proceeds.exact() == Some(0.0) { Range::exactly(0.0) } else { trips };
-        let mut states = node.inputs.get(2..)?.iter().map(|slot| Some(self.get((*slot)?))).collect::<Option<Vec<_>>>()?;
+        let mut states =
+            node.inputs.get(2..)?.iter().map(|slot| Some(self.get((*slot)?))).collect::<Option<Vec<_>>>()?;
         let [number, condition, carried @ ..] = &body.inputs[..] else { return None };
         if carried.len() != states.len() || body.outputs.len() <= states.len() {
             return None;

@@ -110,7 +110,8 @@ impl Evaluation {
             step.made.push((*slot, output.bytes()));
             self.values[*slot] = Some(output);
         }
-        step.constant = step.made.iter().all(|(slot, _)| self.values[*slot].as_ref().is_some_and(|v| v.constant));
+        step.constant =
+            step.made.iter().all(|(slot, _)| self.values[*slot].as_ref().is_some_and(|v| v.constant));
         if self.loading && step.constant && node.operator != "Constant" && self.counted.insert(node) {
             self.folded += step.scratch + step.made.iter().map(|(_, bytes)| bytes).sum::<f64>();
         }
@@ -133,7 +134,8 @@ impl Evaluation {
             "Scan" => self.scan(node, graph("body")?, step),
             _ => {
                 let inputs = node.inputs.iter().map(|slot| self.values[(*slot)?].as_ref()).collect();
-                let outcome = operators::apply(&Call { node, inputs, opset: self.opset, threads: self.threads })?;
+                let outcome =
+                    operators::apply(&Call { node, inputs, opset: self.opset, threads: self.threads })?;
                 step.scratch = outcome.scratch;
                 Some(outcome.outputs)
             }

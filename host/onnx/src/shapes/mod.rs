@@ -104,7 +104,8 @@ impl Outline {
             let dims = input.shape.as_ref().map(|shape| {
                 shape.iter().map(|dim| dim.map_or(Range::SIZE, |dim| Range::from(dim as u64))).collect()
             });
-            evaluation.set(input.slot, dims.map_or(Value::unknown(element), |dims| Value::tensor(element, dims)));
+            evaluation
+                .set(input.slot, dims.map_or(Value::unknown(element), |dims| Value::tensor(element, dims)));
         }
         evaluation.graph(&self.graph);
         match evaluation.unknown {
@@ -118,15 +119,21 @@ impl Outline {
         let mut wanted = HashSet::new();
         want(&self.graph, &mut wanted);
         let decides = |slot: &Slot| wanted.contains(slot);
-        self.graph.inputs.iter().filter(|input| decides(&input.slot)).map(|input| input.name.as_str()).collect()
+        self.graph
+            .inputs
+            .iter()
+            .filter(|input| decides(&input.slot))
+            .map(|input| input.name.as_str())
+            .collect()
     }
 }
 
 fn of_given(given: &Given<'_>) -> Value {
     let dims = given.shape.iter().map(|&dim| Range::from(dim as u64)).collect();
-    let numbers = given.elements.as_ref().map(|elements| {
-        elements.iter().map(|&element| Range::new(element, element)).collect()
-    });
+    let numbers = given
+        .elements
+        .as_ref()
+        .map(|elements| elements.iter().map(|&element| Range::new(element, element)).collect());
     Value::tensor(given.element, dims).with(numbers)
 }
 

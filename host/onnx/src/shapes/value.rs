@@ -27,7 +27,14 @@ pub(crate) struct Value {
 
 impl Value {
     pub fn tensor(element: ElementType, dims: Vec<Range>) -> Self {
-        Self { element, dims: Some(dims), most: f64::INFINITY, numbers: None, sequence: None, constant: false }
+        Self {
+            element,
+            dims: Some(dims),
+            most: f64::INFINITY,
+            numbers: None,
+            sequence: None,
+            constant: false,
+        }
     }
 
     pub fn unknown(element: ElementType) -> Self {
@@ -37,8 +44,13 @@ impl Value {
     /// With those elements, if they are as many as the shape says, and few.
     pub fn with(self, numbers: Option<Vec<Range>>) -> Self {
         let count = self.count().exact();
-        let numbers = numbers.filter(|n| n.len() <= MAX_NUMBERS && count == Some(n.len() as f64)).map(Rc::from);
-        Self { numbers, ..self }
+        let mut numbers = numbers.filter(|n| n.len() <= MAX_NUMBERS && count == Some(n.len() as f64));
+        if self.element == ElementType::F32 {
+            // As an engine rounds, so that what is rounded down next is the same.
+            let round = |number: &mut Range| *number = number.rising(|value| f64::from(value as f32));
+            numbers.iter_mut().flatten().for_each(round);
+        }
+        Self { numbers: numbers.map(Rc::from), ..self }
     }
 
     pub fn sequence(self, count: Range) -> Self {
@@ -116,9 +128,10 @@ impl Value {
 impl From<&Constant> for Value {
     fn from(constant: &Constant) -> Self {
         let dims = constant.shape.iter().map(|&dim| Range::from(dim)).collect();
-        let numbers = constant.values.as_ref().map(|values| {
-            values.iter().map(|&value| Range::new(value, value)).collect()
-        });
+        let numbers = constant
+            .values
+            .as_ref()
+            .map(|values| values.iter().map(|&value| Range::new(value, value)).collect());
         Self { constant: true, ..Self::tensor(constant.element, dims).with(numbers) }
     }
 }

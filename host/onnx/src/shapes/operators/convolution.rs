@@ -25,8 +25,8 @@ pub(super) fn rule(call: &Call) -> Option<Outcome> {
                 }
                 _ => call.input(1)?.numbers.as_ref()?.to_vec(),
             };
-            let dims = call.dims(0)?.iter().zip(scales).map(|(dim, scale)| (*dim * scale).rising(f64::floor));
-            Some(call.like(0, dims.map(Range::size).collect()).into())
+            let dims = call.dims(0)?.iter().zip(scales).map(|(dim, scale)| scaled(*dim, scale));
+            Some(call.like(0, dims.collect()).into())
         }
         "GridSample" => {
             let (x, grid) = (call.dims(0)?, call.dims(1)?);
@@ -73,6 +73,9 @@ struct Window {
     size: Range,
     stride: f64,
     dilation: f64,
+    /// Before the first element.
+    begin: f64,
+    /// On both ends.
     pads: f64,
 }
 
@@ -87,6 +90,7 @@ impl Window {
             size: *size,
             stride: get("strides", at, 1).max(1.0),
             dilation: get("dilations", at, 1).max(1.0),
+            begin: get("pads", at, 0),
             pads: get("pads", at, 0) + get("pads", at + count, 0),
         };
         sizes.iter().enumerate().map(window).collect()
@@ -99,20 +103,28 @@ impl Window {
 
     /// Places where it fits.
     fn places(&self, dim: Range, auto_pad: Option<&str>, up: bool) -> Range {
-        let rounded = |value: f64| if up { value.ceil() } else { value.floor() };
         match auto_pad {
             Some("SAME_UPPER" | "SAME_LOWER") => dim.rising(|dim| (dim / self.stride).ceil()),
             other => {
-                let pads = if other == Some("VALID") { 0.0 } else { self.pads };
-                let room = dim + Range::exactly(pads) - self.extent();
-                room.rising(|room| rounded(room / self.stride) + 1.0).size()
+                let (begin, pads) = if other == Some("VALID") { (0.0, 0.0) } else { (self.begin, self.pads) };
+                let count = |dim: f64, extent: f64| {
+                    let room = (dim + pads - extent) / self.stride;
+                    let last = if up { room.ceil() } else { room.floor() };
+                    // A window that would begin in the padding at the end is left out.
+                    let outside = up && last * self.stride >= dim + begin;
+                    last + if outside { 0.0 } else { 1.0 }
+                };
+                let extent = self.extent();
+                Range::new(count(dim.lo, extent.hi), count(dim.hi, extent.lo)).size()
             }
         }
     }
 }
 
 fn convolve(call: &Call, (x, w): (usize, usize), element: ElementType) -> Option<Outcome> {
-    let ([batch, _, image @ ..], [maps, per_group, kernel @ ..]) = (call.dims(x)?, call.dims(w)?) else { return None };
+    let ([batch, _, image @ ..], [maps, per_group, kernel @ ..]) = (call.dims(x)?, call.dims(w)?) else {
+        return None;
+    };
     let places: Vec<Range> = Window::all(call, kernel)
         .iter()
         .zip(image)
@@ -126,7 +138,9 @@ fn convolve(call: &Call, (x, w): (usize, usize), element: ElementType) -> Option
 }
 
 fn conv_transpose(call: &Call) -> Option<Outcome> {
-    let ([batch, _, image @ ..], [_, per_group, kernel @ ..]) = (call.dims(0)?, call.dims(1)?) else { return None };
+    let ([batch, _, image @ ..], [_, per_group, kernel @ ..]) = (call.dims(0)?, call.dims(1)?) else {
+        return None;
+    };
     let group = Range::exactly(call.int("group").unwrap_or(1).max(1) as f64);
     let maps = *per_group * group;
     let spread = |(at, (window, dim)): (usize, (&Window, &Range))| {
@@ -137,7 +151,8 @@ fn conv_transpose(call: &Call) -> Option<Outcome> {
         match call.text("auto_pad") {
             Some("SAME_UPPER" | "SAME_LOWER") => *dim * stride,
             _ => {
-                let more = call.ints("output_padding").and_then(|pads| pads.get(at).copied()).unwrap_or(0) as f64;
+                let more =
+                    call.ints("output_padding").and_then(|pads| pads.get(at).copied()).unwrap_or(0) as f64;
                 let one = Range::exactly(1.0);
                 (stride * (*dim - one) + window.extent() + Range::exactly(more - window.pads)).size()
             }
@@ -153,7 +168,8 @@ fn conv_transpose(call: &Call) -> Option<Outcome> {
 
 fn pool(call: &Call) -> Option<Outcome> {
     let [batch, channels, image @ ..] = call.dims(0)? else { return None };
-    let kernel: Vec<Range> = call.ints("kernel_shape")?.iter().map(|&size| Range::exactly(size as f64)).collect();
+    let kernel: Vec<Range> =
+        call.ints("kernel_shape")?.iter().map(|&size| Range::exactly(size as f64)).collect();
     let up = call.flag("ceil_mode", false);
     let places = Window::all(call, &kernel)
         .iter()
@@ -173,7 +189,7 @@ fn resize(call: &Call) -> Option<Outcome> {
     };
     // An input that is there but empty is left out.
     let given = |at: usize| call.input(at).filter(|value| value.count().exact() != Some(0.0));
-    let mut scaled = dims.to_vec();
+    let mut changed = dims.to_vec();
     if let Some(sizes) = given(at_sizes) {
         let sizes = sizes.numbers.clone()?;
         let ratio = |(axis, size): (&usize, &Range)| size.size().divided(dims[*axis]);
@@ -185,7 +201,7 @@ fn resize(call: &Call) -> Option<Outcome> {
             _ => None,
         };
         for (&axis, size) in pairs() {
-            scaled[axis] = match kept {
+            changed[axis] = match kept {
                 Some(ratio) => (dims[axis] * ratio).rising(f64::ceil).size(),
                 None => size.size(),
             };
@@ -200,11 +216,18 @@ fn resize(call: &Call) -> Option<Outcome> {
             }
         }
         for (&axis, scale) in resized.iter().zip(&scales) {
-            scaled[axis] = (dims[axis] * *scale).rising(f64::floor).size();
+            changed[axis] = scaled(dims[axis], *scale);
         }
     }
-    let result = call.like(0, scaled);
+    let result = call.like(0, changed);
     // Some engines resize one dimension after the other.
     let scratch = if call.text("mode") == Some("nearest") { 0.0 } else { result.bytes() };
     Some(Outcome::from(result).with_scratch(scratch))
+}
+
+/// A dimension times a scale, rounded down: in whichever precision gives more or less.
+fn scaled(dim: Range, scale: Range) -> Range {
+    let precise = (dim * scale).rising(f64::floor);
+    let single = dim.corners(scale, |dim, scale| f64::from((dim as f32 * scale as f32).floor()));
+    precise.or(single).size()
 }

@@ -39,9 +39,12 @@ pub(super) fn rule(call: &Call) -> Option<Outcome> {
             (_, Some(b)) if a.lo >= 0.0 && b > 0.0 => Range::up_to(b),
             _ => Range::ANY,
         })?,
-        "Pow" => binary(call, |a, b| {
-            if a.lo >= 0.0 && b.lo >= 0.0 { a.corners(b, f64::powf) } else { Range::ANY }
-        })?,
+        "Pow" => binary(
+            call,
+            |a, b| {
+                if a.lo >= 0.0 && b.lo >= 0.0 { a.corners(b, f64::powf) } else { Range::ANY }
+            },
+        )?,
         "PRelu" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => binary(call, |_, _| Range::ANY)?,
         "Max" => variadic(call, Range::max)?,
         "Min" => variadic(call, Range::min)?,
@@ -85,7 +88,10 @@ fn truth(value: Range) -> Range {
 }
 
 pub(super) fn is_integer(element: ElementType) -> bool {
-    matches!(element, ElementType::U8 | ElementType::I32 | ElementType::I64 | ElementType::Other(3..=5 | 12 | 13))
+    matches!(
+        element,
+        ElementType::U8 | ElementType::I32 | ElementType::I64 | ElementType::Other(3..=5 | 12 | 13)
+    )
 }
 
 fn unary(call: &Call, of: impl Fn(Range) -> Range) -> Option<Value> {

@@ -13,7 +13,9 @@ pub(super) fn rule(call: &Call) -> Option<Outcome> {
             let sizes = call.input(0)?.numbers.clone()?;
             let dims = sizes.iter().map(|size| size.size()).collect();
             let (element, fill) = match call.attribute("value") {
-                Some(Attribute::Tensor(of)) => (of.element, of.values.as_ref().and_then(|v| v.first().copied())),
+                Some(Attribute::Tensor(of)) => {
+                    (of.element, of.values.as_ref().and_then(|v| v.first().copied()))
+                }
                 _ => (ElementType::F32, Some(0.0)),
             };
             filled(Value::tensor(element, dims), fill)
@@ -66,12 +68,12 @@ pub(super) fn rule(call: &Call) -> Option<Outcome> {
 fn constant(call: &Call) -> Option<Value> {
     use crate::outline::Constant;
 
-    let [attribute] = [
-        "value", "value_int", "value_ints", "value_float", "value_floats", "value_string", "value_strings",
-    ]
-    .iter()
-    .filter_map(|name| call.attribute(name))
-    .collect::<Vec<_>>()[..] else {
+    let [attribute] =
+        ["value", "value_int", "value_ints", "value_float", "value_floats", "value_string", "value_strings"]
+            .iter()
+            .filter_map(|name| call.attribute(name))
+            .collect::<Vec<_>>()[..]
+    else {
         return None;
     };
     Some(match attribute {

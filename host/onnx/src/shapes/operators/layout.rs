@@ -38,7 +38,12 @@ pub(super) fn rule(call: &Call) -> Option<Outcome> {
             let (area, block) = (Range::exactly(block * block), Range::exactly(block));
             let dims = match call.operator() {
                 "DepthToSpace" => vec![*n, c.divided(area).rising(f64::floor), *h * block, *w * block],
-                _ => vec![*n, *c * area, h.divided(block).rising(f64::floor), w.divided(block).rising(f64::floor)],
+                _ => vec![
+                    *n,
+                    *c * area,
+                    h.divided(block).rising(f64::floor),
+                    w.divided(block).rising(f64::floor),
+                ],
             };
             call.like(0, dims).into_outputs()
         }
@@ -78,7 +83,8 @@ fn reshaped(call: &Call, dims: Vec<Range>) -> Option<Value> {
 fn reshape(call: &Call) -> Option<Value> {
     let value = call.input(0)?;
     let count = value.count();
-    let attribute = call.ints("shape").map(|dims| dims.iter().map(|&dim| Range::exactly(dim as f64)).collect());
+    let attribute =
+        call.ints("shape").map(|dims| dims.iter().map(|&dim| Range::exactly(dim as f64)).collect());
     let sizes: Option<Vec<Range>> =
         attribute.or_else(|| call.input(1)?.numbers.as_ref().map(|numbers| numbers.to_vec()));
     let Some(sizes) = sizes else {
@@ -90,7 +96,9 @@ fn reshape(call: &Call) -> Option<Value> {
     let mut dims = Vec::with_capacity(sizes.len());
     for (at, size) in sizes.iter().enumerate() {
         dims.push(match size.exact() {
-            Some(0.0) if copy_zero => value.dims.as_ref().and_then(|dims| dims.get(at)).copied().unwrap_or(Range::SIZE),
+            Some(0.0) if copy_zero => {
+                value.dims.as_ref().and_then(|dims| dims.get(at)).copied().unwrap_or(Range::SIZE)
+            }
             Some(size) if size < 0.0 => {
                 rest = Some(at);
                 Range::exactly(1.0)
@@ -142,7 +150,10 @@ fn unsqueeze(call: &Call) -> Option<Value> {
     let new = axes(&given, rank)?;
     let mut old = dims.iter().copied();
     let one = Range::exactly(1.0);
-    reshaped(call, (0..rank).map(|at| if new.contains(&at) { one } else { old.next().unwrap_or(one) }).collect())
+    reshaped(
+        call,
+        (0..rank).map(|at| if new.contains(&at) { one } else { old.next().unwrap_or(one) }).collect(),
+    )
 }
 
 fn transpose(call: &Call) -> Option<Value> {
@@ -200,7 +211,9 @@ fn split(call: &Call) -> Option<Vec<Value>> {
     let at = axis(call.int("axis").unwrap_or(0), dims.len())?;
     let parts = call.node.outputs.len();
     let sizes: Vec<Range> = match call.ints_or_input("split", 1) {
-        Ok(Some(sizes)) if sizes.len() >= parts => sizes.iter().map(|&size| Range::exactly(size).size()).collect(),
+        Ok(Some(sizes)) if sizes.len() >= parts => {
+            sizes.iter().map(|&size| Range::exactly(size).size()).collect()
+        }
         // None is larger than what there is.
         Ok(Some(_)) | Err(()) => vec![Range::up_to(dims[at].hi); parts],
         Ok(None) => {
@@ -220,7 +233,8 @@ fn split(call: &Call) -> Option<Vec<Value>> {
     let part = |(size, start): (&Range, usize)| {
         let mut dims = dims.to_vec();
         dims[at] = *size;
-        let own = numbers.and_then(|numbers| Some(numbers.get(start..start + size.exact()? as usize)?.to_vec()));
+        let own =
+            numbers.and_then(|numbers| Some(numbers.get(start..start + size.exact()? as usize)?.to_vec()));
         call.like(0, dims).with(own)
     };
     Some(sizes.iter().zip(starts).take(parts).map(part).collect())
@@ -258,8 +272,9 @@ fn slice(call: &Call) -> Option<Value> {
         return Some(call.like(0, smaller()).at_most(value.most));
     };
     let given = match (call.ints("axes"), call.input(3)) {
-        (Some(_), _) | (None, Some(_)) => list("axes", 3)
-            .and_then(|given| given.iter().map(|at| at.exact()).collect::<Option<Vec<_>>>()),
+        (Some(_), _) | (None, Some(_)) => {
+            list("axes", 3).and_then(|given| given.iter().map(|at| at.exact()).collect::<Option<Vec<_>>>())
+        }
         (None, None) => Some((0..starts.len()).map(|at| at as f64).collect()),
     };
     let steps = match call.input(4) {
@@ -284,7 +299,8 @@ fn slice(call: &Call) -> Option<Value> {
         sliced[axis] = cut;
     }
     let numbers = match (&value.numbers, kept) {
-        (Some(numbers), Some((first, step, count))) if dims.len() == 1 && given.len() == 1 => (0..count as usize)
+        (Some(numbers), Some((first, step, count))) if dims.len() == 1 && given.len() == 1 => (0..count
+            as usize)
             .map(|index| numbers.get((first + index as f64 * step) as usize).copied())
             .collect::<Option<Vec<_>>>(),
         _ => None,

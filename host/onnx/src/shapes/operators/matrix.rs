@@ -89,13 +89,15 @@ fn einsum(call: &Call) -> Option<Outcome> {
             *size = size.max(*dim);
         }
     }
-    let dims = |labels: &str| labels.chars().map(|label| sizes.get(&label).copied()).collect::<Option<Vec<_>>>();
+    let dims =
+        |labels: &str| labels.chars().map(|label| sizes.get(&label).copied()).collect::<Option<Vec<_>>>();
     let result = call.like(0, dims(&output)?);
     // From left to right, keeping what a later term or the output needs; each with copies of both factors.
     let mut scratch = 0.0;
     let mut held = String::new();
     for (at, term) in terms.iter().enumerate() {
-        let later = |label: &char| output.contains(*label) || terms[at + 1..].iter().any(|t| t.contains(*label));
+        let later =
+            |label: &char| output.contains(*label) || terms[at + 1..].iter().any(|t| t.contains(*label));
         let mut labels: Vec<char> = held.chars().chain(term.chars()).collect();
         labels.sort_unstable();
         labels.dedup();
@@ -107,7 +109,8 @@ fn einsum(call: &Call) -> Option<Outcome> {
 
 /// Scaled dot-product attention, of three or four dimensions.
 fn attention(call: &Call) -> Option<Outcome> {
-    let heads = |name: &str| call.int(name).filter(|&heads| heads > 0).map(|heads| Range::exactly(heads as f64));
+    let heads =
+        |name: &str| call.int(name).filter(|&heads| heads > 0).map(|heads| Range::exactly(heads as f64));
     // Batch, heads, length, size of each head.
     let split = |dims: &[Range], heads: Option<Range>| match *dims {
         [batch, heads, length, size] => Some([batch, heads, length, size]),

@@ -76,10 +76,10 @@ pub(super) fn apply(call: &Call) -> Option<Outcome> {
 /// that is not listed whose output's elements do. See `sensitive` in the evaluator.
 pub(super) fn deciding(node: &Node) -> &'static [usize] {
     match node.operator.as_str() {
-        "Reshape" | "Expand" | "Tile" | "OneHot" | "TopK" | "Split" | "SplitToSequence" | "Squeeze" | "Unsqueeze"
-        | "CenterCropPad" | "AffineGrid" | "Upsample" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
-        | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum"
-        | "ReduceSumSquare" => &[1],
+        "Reshape" | "Expand" | "Tile" | "OneHot" | "TopK" | "Split" | "SplitToSequence" | "Squeeze"
+        | "Unsqueeze" | "CenterCropPad" | "AffineGrid" | "Upsample" | "ReduceL1" | "ReduceL2"
+        | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean" | "ReduceMin" | "ReduceProd"
+        | "ReduceSum" | "ReduceSumSquare" => &[1],
         "ConstantOfShape" | "If" | "HannWindow" | "HammingWindow" | "BlackmanWindow" => &[0],
         "Range" | "MelWeightMatrix" => &[0, 1, 2],
         "Slice" => &[1, 2, 3, 4],
@@ -176,7 +176,9 @@ impl Call<'_> {
 /// An axis from the start on; negative ones count from the end.
 pub(super) fn axis(axis: i64, rank: usize) -> Option<usize> {
     let rank = i64::try_from(rank).ok()?;
-    usize::try_from(if axis < 0 { axis.checked_add(rank)? } else { axis }).ok().filter(|&axis| (axis as i64) < rank)
+    usize::try_from(if axis < 0 { axis.checked_add(rank)? } else { axis })
+        .ok()
+        .filter(|&axis| (axis as i64) < rank)
 }
 
 /// As [`axis`], of numbers out of a tensor.

@@ -13,10 +13,15 @@ pub(super) fn rule(call: &Call) -> Option<Outcome> {
     let value = call.same(0)?;
     let copy = value.bytes();
     let outcome: Outcome = match operator {
-        "Softmax" | "LogSoftmax" | "Hardmax" | "LpNormalization" | "LRN" | "MeanVarianceNormalization"
-        | "InstanceNormalization" | "GroupNormalization" | "RMSNormalization" => {
-            Outcome::from(value).with_scratch(copy)
-        }
+        "Softmax"
+        | "LogSoftmax"
+        | "Hardmax"
+        | "LpNormalization"
+        | "LRN"
+        | "MeanVarianceNormalization"
+        | "InstanceNormalization"
+        | "GroupNormalization"
+        | "RMSNormalization" => Outcome::from(value).with_scratch(copy),
         "LayerNormalization" => {
             let mut dims = value.dims.clone()?;
             let at = axis(call.int("axis").unwrap_or(-1), dims.len())?;
@@ -81,7 +86,8 @@ fn reduce(call: &Call) -> Option<Outcome> {
         // Dimensions become one, whichever they are.
         (Some(dims), Err(())) if keep => {
             let one = Range::exactly(1.0);
-            Value::tensor(value.element, dims.iter().map(|dim| dim.or(one)).collect()).at_most(value.count().hi)
+            Value::tensor(value.element, dims.iter().map(|dim| dim.or(one)).collect())
+                .at_most(value.count().hi)
         }
         _ => unknown(),
     };

@@ -11,7 +11,9 @@ pub(super) fn rule(call: &Call) -> Option<Outcome> {
         "GatherElements" => vec![call.like(0, call.dims(1)?.to_vec())],
         "GatherND" => vec![gather_nd(call)?],
         "Scatter" | "ScatterElements" | "ScatterND" | "TensorScatter" => vec![call.same(0)?],
-        "CumSum" | "CumProd" => return Some(Outcome::from(call.same(0)?).with_scratch(call.input(0)?.bytes())),
+        "CumSum" | "CumProd" => {
+            return Some(Outcome::from(call.same(0)?).with_scratch(call.input(0)?.bytes()));
+        }
         "ArgMax" | "ArgMin" => {
             let mut dims = call.dims(0)?.to_vec();
             let at = axis(call.int("axis").unwrap_or(0), dims.len())?;

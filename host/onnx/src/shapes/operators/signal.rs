@@ -28,13 +28,17 @@ fn transform(call: &Call) -> Option<Value> {
         (None, None) => -2,
     };
     let at = axis(at, dims.len())?;
-    if let Some(length) = call.input(1) {
-        dims[at] = length.scalar()?.size();
-    }
-    if call.flag("onesided", false) && !call.flag("inverse", false) {
+    let (half_only, back) = (call.flag("onesided", false), call.flag("inverse", false));
+    dims[at] = match call.input(1) {
+        Some(length) => length.scalar()?.size(),
+        None if half_only && back => ((dims[at] - Range::exactly(1.0)) * Range::exactly(2.0)).size(),
+        None => dims[at],
+    };
+    if half_only && !back {
         dims[at] = half(dims[at]);
     }
-    *dims.last_mut()? = Range::exactly(2.0);
+    // Real numbers alone where a half was the input.
+    *dims.last_mut()? = Range::exactly(if half_only && back { 1.0 } else { 2.0 });
     Some(call.like(0, dims))
 }
 

@@ -42,7 +42,11 @@ fn check(folder: &Path) -> Result<bool, String> {
             return Ok(false);
         }
         let count = expected.shape.iter().product::<u64>() as f64;
-        let within = |range: Range, value: f64| range.lo <= value && value <= range.hi;
+        let within = |range: Range, value: f64| {
+            // Sums depend on the order.
+            let near = if value.is_finite() { value.abs() * 1e-5 + 1e-6 } else { 0.0 };
+            range.lo <= value + near && value - near <= range.hi
+        };
         let fits = found.dims.as_ref().is_none_or(|dims| {
             dims.len() == expected.shape.len()
                 && dims.iter().zip(&expected.shape).all(|(dim, &size)| within(*dim, size as f64))
@@ -79,7 +83,7 @@ fn every_operator_gives_what_onnx_says() {
     }
     wrong.sort();
     unknown.sort();
-    println!("{right} right, {skipped} without tensors, {} unknown: {unknown:#?}", unknown.len());
+    println!("{right} right, {skipped} without tensors, {} unknown: {}", unknown.len(), unknown.join(", "));
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(right > 800, "{right}");
 }
