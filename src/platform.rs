@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sedge_controllers::manager::{Manager, ManagerConfig, ManagerError};
-use sedge_host::nn::Graphs;
+use sedge_host::nn::{EngineSettings, Graphs};
 use sedge_host::runtime::Runtime;
 use sedge_host::{Node, NodeConfig};
 use tokio_util::sync::CancellationToken;
@@ -50,8 +50,25 @@ pub async fn manager(
 }
 
 /// What nodes of one process share: the WebAssembly engine, its compiled code and the tensor graphs.
-pub fn runtime(cache: &Path, threads: usize) -> anyhow::Result<Runtime> {
-    Ok(Runtime::new(cache, Arc::new(Graphs::new(threads)))?)
+pub fn runtime(cache: &Path, engines: &EngineSettings) -> anyhow::Result<Runtime> {
+    Ok(Runtime::new(cache, Arc::new(Graphs::with(engines)))?)
+}
+
+/// What a node computes with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EngineOptions {
+    /// The library of ONNX Runtime [default: looked for in Sedge's folder of engines and the system's of
+    /// libraries]
+    #[arg(long, value_name = "FILE", env = "ORT_DYLIB_PATH")]
+    onnxruntime: Option<PathBuf>,
+}
+
+impl EngineOptions {
+    /// With `threads` of one tensor computation.
+    pub fn settings(self, threads: usize) -> EngineSettings {
+        let discovered = EngineSettings::discovered(threads);
+        EngineSettings { onnxruntime: self.onnxruntime.or(discovered.onnxruntime.clone()), ..discovered }
+    }
 }
 
 /// Start a node.

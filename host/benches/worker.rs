@@ -15,7 +15,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use sedge_api::Digest;
 use sedge_host::data::{Dataset, Format, Source, Split};
 use sedge_host::model::{Model, Weights};
-use sedge_host::nn::{Graph, Graphs, Tensor};
+use sedge_host::nn::{Graph, GraphOptions, Graphs, Tensor};
 use sedge_host::runtime::{Aggregator, Component, Grants, Metric, Observer, Runtime, Trainer, Update};
 use tokio_util::sync::CancellationToken;
 
@@ -134,7 +134,9 @@ fn step(criterion: &mut Criterion) {
     let samples = dataset(folder.path(), BATCH * STEPS);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/mlp-784-1024-1024-10/train.onnx");
     let onnx = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let graph = bench.runtime.graphs().load(&Digest::of(&onnx), || Ok(Bytes::from(onnx))).expect("it loads");
+    let (digest, options) = (Digest::of(&onnx), GraphOptions::default());
+    let loaded = bench.runtime.graphs().load(&digest, &options, || Ok(Bytes::from(onnx)));
+    let graph = loaded.expect("it loads").graph;
     let start = weights(&LAYERS);
     let mut group = criterion.benchmark_group("step 784-1024-1024-10, batch 64");
     group.throughput(Throughput::Elements(STEPS as u64)).sample_size(20);
@@ -145,7 +147,7 @@ fn step(criterion: &mut Criterion) {
     let mut grants = bench.grants(r#"{"epochs": 1, "batchSize": 64, "learningRate": 0.01}"#);
     grants.datasets.insert("train".to_owned(), samples.clone());
     let graphs = BTreeMap::from([("train".to_owned(), Arc::clone(&graph))]);
-    grants.model = Some(Arc::new(Model { graphs, weights: None }));
+    grants.model = Some(Arc::new(Model { graphs, ..Model::default() }));
     let trainer = Trainer::new(&bench.runtime, &bench.plugin("sgd_trainer"), grants).expect("a trainer");
     group.bench_function("guest and wasi:nn", |b| {
         b.iter(|| bench.executor.block_on(trainer.train(1, start.clone())).expect("it trains"));

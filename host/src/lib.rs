@@ -11,6 +11,7 @@ pub mod artifacts;
 pub mod data;
 pub mod federation;
 pub mod link;
+mod machine;
 pub mod model;
 pub mod nn;
 mod node;

@@ -19,7 +19,8 @@ use tonic::transport::Endpoint;
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::federation::Federation;
 use crate::link::Link;
-use crate::nn::Graphs;
+use crate::machine;
+use crate::nn::{EngineSettings, Graphs};
 use crate::runtime::{Failure, Runtime};
 use crate::worker::{Board, Context, Shelf, Supervisor};
 
@@ -53,8 +54,8 @@ pub struct NodeConfig {
     pub federation_listen: SocketAddr,
     /// How other nodes reach that, as `http://host:port`; absent: by the address listened on.
     pub federation_advertise: Option<String>,
-    /// Threads of one tensor computation.
-    pub threads: usize,
+    /// Its tensor engines.
+    pub engines: EngineSettings,
     /// Shared by nodes in one process; absent: one of its own.
     pub runtime: Option<Runtime>,
 }
@@ -143,7 +144,7 @@ impl Node {
         };
         let runtime = match config.runtime.clone() {
             Some(runtime) => runtime,
-            None => Runtime::new(&config.data.join("cache"), Arc::new(Graphs::new(config.threads)))?,
+            None => Runtime::new(&config.data.join("cache"), Arc::new(Graphs::with(&config.engines)))?,
         };
         let artifacts = Artifacts::open(&data, config.join_token.clone())?;
         let board = Arc::new(Board::default());
@@ -200,7 +201,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cpus: std::thread::available_parallelism()
                 .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
-            memory_bytes: memory_bytes(),
+            memory_bytes: machine::memory_bytes(),
             engines,
             ..node::Register::default()
         };
@@ -259,12 +260,4 @@ fn directory(path: &Path, alone: bool) -> Result<(Dir, File), NodeError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(NodeError::InUse(path.to_owned())),
         Err(std::fs::TryLockError::Error(source)) => Err(disk(source)),
     }
-}
-
-/// The machine's memory; 0 where it does not say.
-fn memory_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kibibytes = total.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kibibytes.unwrap_or_default().saturating_mul(1024)
 }

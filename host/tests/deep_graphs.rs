@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sedge_api::Digest;
-use sedge_host::nn::{ErrorCode, Graph, Graphs, NnError, STACK, Tensor};
+use sedge_host::nn::{ErrorCode, Graph, GraphOptions, Graphs, NnError, STACK, Tensor};
 
 /// A protobuf field with that content.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
@@ -43,7 +43,7 @@ fn chain(nodes: usize) -> Vec<u8> {
 
 fn load(nodes: usize) -> Result<Arc<dyn Graph>, NnError> {
     let file = Bytes::from(chain(nodes));
-    Graphs::new(1).load(&Digest::of(&file), || Ok(file))
+    Graphs::new(1).load(&Digest::of(&file), &GraphOptions::default(), || Ok(file)).map(|loaded| loaded.graph)
 }
 
 #[test]

@@ -14,6 +14,7 @@ use sedge_api::node::node_message::Message as Up;
 use sedge_api::node::{
     self, Desired, ManagerMessage, NodeMessage, Register, Status, Welcome, WorkerPhase, WorkerRole,
 };
+use sedge_host::nn::EngineSettings;
 use sedge_host::{Node, NodeConfig, NodeError, Role};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -101,7 +102,7 @@ fn config(name: &str, role: Role, folder: &Path, manager: &str) -> NodeConfig {
         join_token: "join".to_owned(),
         federation_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         federation_advertise: None,
-        threads: 1,
+        engines: EngineSettings::builtin(1),
         runtime: None,
     }
 }

@@ -70,7 +70,7 @@ fn grants(parameters: &str) -> Grants {
     Grants {
         parameters: parameters.to_owned(),
         datasets: BTreeMap::new(),
-        model: Some(Arc::new(Model { graphs: BTreeMap::new(), weights: None })),
+        model: Some(Arc::new(Model::default())),
         memory_bytes: 16 << 20,
         call: Duration::from_secs(120),
         observer: Arc::new(Heard::default()),

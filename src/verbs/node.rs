@@ -8,7 +8,7 @@ use sedge_host::{NodeConfig, Role};
 
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::platform;
+use crate::platform::{self, EngineOptions};
 use crate::screen;
 
 /// Run one node.
@@ -48,6 +48,8 @@ pub struct Args {
     /// Threads of one tensor computation [default: one per processor]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    #[command(flatten)]
+    engines: EngineOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -95,6 +97,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let stop = interrupt::listen()?;
     let datasets = args.datasets.unwrap_or_else(|| args.data.join("datasets"));
+    let threads = args.threads.map_or_else(platform::processors, usize::from);
     let config = NodeConfig {
         name: args.name,
         role: args.role.into(),
@@ -105,7 +108,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         join_token,
         federation_listen: args.federation_listen,
         federation_advertise: args.federation_advertise,
-        threads: args.threads.map_or_else(platform::processors, usize::from),
+        engines: args.engines.settings(threads),
         runtime: None,
     };
     let title = screen::styled(&format!("Node {} is up.", config.name), screen::BOLD);

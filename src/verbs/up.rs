@@ -7,7 +7,7 @@ use sedge_controllers::manager::dialled;
 use sedge_host::{NodeConfig, Role};
 
 use crate::interrupt;
-use crate::platform::{self, ManagerOptions};
+use crate::platform::{self, EngineOptions, ManagerOptions};
 use crate::screen;
 use crate::server::DATA;
 
@@ -25,16 +25,18 @@ pub struct Args {
     /// Threads of one tensor computation; nodes compute side by side
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
+    #[command(flatten)]
+    engines: EngineOptions,
 }
 
 /// Run all parts in this process, until they are told to stop.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let data = args.manager.data.clone();
     let datasets = args.datasets.clone().unwrap_or_else(|| data.join("datasets"));
-    let threads = usize::from(args.threads);
+    let engines = args.engines.settings(usize::from(args.threads));
     let stop = interrupt::listen()?;
     let manager = platform::manager(&args.manager, None, stop.clone()).await?;
-    let runtime = platform::runtime(&data.join("cache"), threads)?;
+    let runtime = platform::runtime(&data.join("cache"), &engines)?;
     let mut nodes = Vec::new();
     let edges = (1..=args.edges).map(|number| (format!("edge-{number}"), Role::Edge));
     for (name, role) in std::iter::once(("cloud".to_owned(), Role::Cloud)).chain(edges) {
@@ -47,7 +49,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             join_token: manager.join_token().to_owned(),
             federation_listen: ([127, 0, 0, 1], 0).into(),
             federation_advertise: None,
-            threads,
+            engines: engines.clone(),
             name,
             runtime: Some(runtime.clone()),
         };

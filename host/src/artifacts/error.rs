@@ -5,6 +5,8 @@ use std::io;
 use sedge_api::Digest;
 use thiserror::Error;
 
+use crate::nn::{ErrorCode, NnError};
+
 /// Why an artifact could not be fetched, read or pushed.
 #[derive(Debug, Error)]
 pub enum ArtifactError {
@@ -59,6 +61,14 @@ pub enum ArtifactError {
         /// What is wrong with it.
         why: String,
     },
+    /// No engine of this node loads a model's graph.
+    #[error("{what}: {error}")]
+    Graph {
+        /// Which.
+        what: String,
+        /// What the engine says of it.
+        error: NnError,
+    },
     /// The node's disk.
     #[error("{what}: {source}")]
     Disk {
@@ -73,7 +83,7 @@ impl ArtifactError {
     /// Whether another try may help.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::TooLarge { .. } | Self::Malformed { .. } => false,
+            Self::TooLarge { .. } | Self::Malformed { .. } | Self::Graph { .. } => false,
             Self::NoRegistry
             | Self::Unreachable { .. }
             | Self::Refused { .. }
@@ -92,6 +102,13 @@ impl ArtifactError {
             Self::TooLarge { .. } => "ArtifactTooLarge",
             Self::WrongDigest { .. } => "ArtifactDamaged",
             Self::Malformed { .. } => "ArtifactMalformed",
+            Self::Graph { error, .. } => match error.code {
+                ErrorCode::NotFound => "EngineUnavailable",
+                ErrorCode::UnsupportedOperation => "GraphUnsupported",
+                ErrorCode::TooLarge => "GraphTooLarge",
+                ErrorCode::RuntimeError | ErrorCode::Timeout => "EngineFailed",
+                _ => "ArtifactMalformed",
+            },
             Self::Disk { .. } => "DiskError",
         }
     }

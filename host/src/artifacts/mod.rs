@@ -31,7 +31,7 @@ use self::registry::{Registry, Upload};
 use self::store::Store;
 use crate::link::backoff::Backoff;
 use crate::model::{Model, Weights};
-use crate::nn::Graphs;
+use crate::nn::{Graphs, ModelOptions};
 
 /// Something in the registry, pinned by the digest of its manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,11 +110,12 @@ impl Artifacts {
         Ok((digest, move || this.store.read(&digest, artifact::MAX_PLUGIN_BYTES)))
     }
 
-    /// A model, its graphs loaded and its weights mapped.
+    /// A model, its graphs loaded as `options` say and its weights mapped.
     pub async fn model(
         self: &Arc<Self>,
         model: &Artifact,
         graphs: &Arc<Graphs>,
+        options: &ModelOptions,
         waiting: &(dyn Fn(&ArtifactError) + Sync),
     ) -> Result<Model, ArtifactError> {
         let what = &model.repository;
@@ -127,15 +128,17 @@ impl Artifacts {
             let layer = manifest.layer(what, &weights.digest, artifact::MODEL_WEIGHTS)?;
             self.fetch(what, layer, waiting).await?;
         }
-        let (this, graphs, what) = (Arc::clone(self), Arc::clone(graphs), what.clone());
+        let (this, graphs, options, what) =
+            (Arc::clone(self), Arc::clone(graphs), options.clone(), what.clone());
         let loaded = tokio::task::spawn_blocking(move || {
-            let mut model = Model { graphs: Default::default(), weights: None };
+            let mut model = Model::default();
             for (name, digest) in config.graphs {
                 let read = || this.store.read(&digest, artifact::MAX_MODEL_LAYER_BYTES);
-                let graph = graphs.load(&digest, read).map_err(|error| {
-                    ArtifactError::malformed(format!("graph `{name}` of {what}"), error.to_string())
+                let loaded = graphs.load(&digest, options.of(&name), read).map_err(|error| {
+                    ArtifactError::Graph { what: format!("graph `{name}` of {what}"), error }
                 })?;
-                model.graphs.insert(name, graph);
+                model.choices.insert(name.clone(), loaded.choice);
+                model.graphs.insert(name, loaded.graph);
             }
             if let Some(summary) = config.weights {
                 let weights = Weights::map(this.store.dir(), &summary.digest.hex()).map_err(|error| {

@@ -19,7 +19,7 @@ use tonic::{Status, Streaming};
 
 use super::payload::{Incoming, Payload, SLACK};
 use super::{from_wire, transfer_time};
-use crate::nn::Buffer;
+use crate::nn::{Buffer, Spares};
 use crate::runtime::Metric;
 
 /// Tells apart the connections of one participant that lost its link.
@@ -56,7 +56,7 @@ pub(super) enum Kind {
 
 /// What a participant said or did.
 pub(super) enum Event {
-    /// A whole update, its digest verified. The permit is held until it is folded.
+    /// A whole update, its checksum verified. The permit is held until it is folded.
     Update {
         round: u32,
         samples: u64,
@@ -83,6 +83,8 @@ pub(super) struct Connection {
     pub(super) events: mpsc::Sender<(SeatId, Event)>,
     /// Payloads that may be received at once, over all connections.
     pub(super) permits: Arc<Semaphore>,
+    /// Memory for them.
+    pub(super) spares: Spares,
     /// How long nothing may come of a payload before its permit is given to another.
     pub(super) silence: Duration,
     pub(super) cancel: CancellationToken,
@@ -91,7 +93,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Until the link is lost, the job is over, or `cancel`.
     pub(super) async fn run(self) {
-        let Self { id, inbound, outbound, orders, events, permits, silence, cancel } = self;
+        let Self { id, inbound, outbound, orders, events, permits, spares, silence, cancel } = self;
         let writer = write(orders.clone(), outbound.clone());
         let reader = Reader {
             id,
@@ -100,6 +102,7 @@ impl Connection {
             orders,
             events: events.clone(),
             permits,
+            spares,
             silence,
             receiving: None,
         };
@@ -148,7 +151,7 @@ async fn write(mut orders: watch::Receiver<Order>, outbound: Outbound) {
     }
 }
 
-/// Header, chunks and digest; a newer order ends it early, and its header begins anew at the other side.
+/// Header, chunks and checksum; a newer order ends it early, and its header begins anew at the other side.
 async fn send_work(work: &Work, orders: &watch::Receiver<Order>, outbound: &Outbound) -> Result<(), Closed> {
     let (round, rounds, bytes) = (work.round, work.rounds, work.payload.len());
     let left = work.deadline.saturating_duration_since(Instant::now());
@@ -164,7 +167,7 @@ async fn send_work(work: &Work, orders: &watch::Receiver<Order>, outbound: &Outb
         }
         say(outbound, Down::Chunk(chunk)).await?;
     }
-    say(outbound, Down::Digest(work.payload.digest())).await
+    say(outbound, Down::Checksum(work.payload.checksum())).await
 }
 
 /// An update on its way in.
@@ -187,6 +190,7 @@ struct Reader {
     orders: watch::Receiver<Order>,
     events: mpsc::Sender<(SeatId, Event)>,
     permits: Arc<Semaphore>,
+    spares: Spares,
     silence: Duration,
     /// None: chunks that come are of an update that was turned away, and are dropped as they come.
     receiving: Option<Receiving>,
@@ -243,8 +247,8 @@ impl Reader {
                 },
                 None => Ok(()),
             },
-            Up::Digest(digest) => match self.receiving.take() {
-                Some(Receiving { header, incoming, permit, .. }) => match incoming.finish(&digest) {
+            Up::Checksum(checksum) => match self.receiving.take() {
+                Some(Receiving { header, incoming, permit, .. }) => match incoming.finish(checksum) {
                     Ok(safetensors) => {
                         let Update { round, samples, metrics, .. } = header;
                         let metrics = from_wire(metrics);
@@ -302,7 +306,7 @@ impl Reader {
                 }
             }
         };
-        let incoming = match Incoming::new(header.bytes, least, most) {
+        let incoming = match Incoming::new(header.bytes, least, most, &self.spares) {
             Ok(incoming) => incoming,
             Err(error) => return self.refuse(round, error.to_string()).await,
         };

@@ -23,6 +23,7 @@ use super::payload::{Incoming, Payload};
 use super::{FRAME, KEEP_ALIVE, MAX_MESSAGE, WINDOW, to_wire};
 use crate::link::backoff::Backoff;
 use crate::model::Weights;
+use crate::nn::Spares;
 use crate::runtime::{self, Evaluator, Reason, Trainer};
 use crate::worker::{Ended, Reporter};
 
@@ -139,7 +140,8 @@ impl Participant {
         outbound: Outbound,
         joined: &mut bool,
     ) -> Result<Left, Ended> {
-        let mut session = Session { receiving: None, task: JoinSet::new(), grant: None };
+        let mut session =
+            Session { receiving: None, spares: Spares::new(1), task: JoinSet::new(), grant: None };
         loop {
             tokio::select! {
                 message = inbound.message() => match message {
@@ -199,9 +201,9 @@ impl Participant {
                     return Ok(Err(error.to_string()));
                 }
             }
-            Down::Digest(digest) => {
+            Down::Checksum(checksum) => {
                 if let Some((order, incoming)) = session.receiving.take() {
-                    let weights = match incoming.finish(&digest) {
+                    let weights = match incoming.finish(checksum) {
                         Ok(buffer) => Weights::from_buffer(buffer).map_err(|error| error.to_string()),
                         Err(error) => Err(error.to_string()),
                     };
@@ -264,6 +266,8 @@ struct Ordered {
 /// What a session has under way; dropped with it.
 struct Session {
     receiving: Option<(Ordered, Incoming)>,
+    /// Memory of the last round's weights, for the next one's.
+    spares: Spares,
     task: JoinSet<Option<Failed>>,
     /// What the work on this round waits for before it sends its weights.
     grant: Option<(u32, oneshot::Sender<()>)>,
@@ -292,7 +296,7 @@ impl Session {
     /// A new order ends the work on the last one.
     fn announced(&mut self, order: Ordered, bytes: u64, memory: u64) -> Result<(), Ended> {
         self.task.abort_all();
-        let incoming = Incoming::new(bytes, 8, memory).map_err(|_| {
+        let incoming = Incoming::new(bytes, 8, memory, &self.spares).map_err(|_| {
             let message = format!("the weights have {bytes} bytes; this worker may use {memory}");
             Ended::failed("OutOfMemory", message)
         })?;
@@ -336,7 +340,7 @@ async fn train(
     for chunk in payload.chunks() {
         say(outbound, Up::Chunk(chunk)).await?;
     }
-    say(outbound, Up::Digest(payload.digest())).await
+    say(outbound, Up::Checksum(payload.checksum())).await
 }
 
 async fn evaluate(

@@ -18,6 +18,7 @@ use tonic::Status;
 use super::connection::{Connection, Event, Order, SeatId};
 use super::rounds::{Round, Tally, Verdict};
 use super::service::{Guest, Guests};
+use crate::nn::Spares;
 
 /// Payloads received at once: one is folded while the next arrives.
 const RECEIVING: usize = 2;
@@ -67,6 +68,7 @@ pub(crate) struct Seats {
     said: mpsc::Sender<(SeatId, Event)>,
     events: mpsc::Receiver<(SeatId, Event)>,
     permits: Arc<Semaphore>,
+    spares: Spares,
     /// See [`Connection::silence`].
     pub(super) silence: Duration,
     tasks: TaskTracker,
@@ -90,6 +92,7 @@ impl Seats {
             said,
             events,
             permits: Arc::new(Semaphore::new(RECEIVING)),
+            spares: Spares::new(RECEIVING),
             silence: SILENCE,
             tasks: TaskTracker::new(),
             round: None,
@@ -177,6 +180,7 @@ impl Seats {
             orders: receiver,
             events: self.said.clone(),
             permits: Arc::clone(&self.permits),
+            spares: self.spares.clone(),
             silence: self.silence,
             cancel,
         };

@@ -142,8 +142,8 @@ impl Peer {
         loop {
             match self.hear().await {
                 Down::Chunk(chunk) => payload.extend_from_slice(&chunk),
-                Down::Digest(digest) => {
-                    assert_eq!(digest, blake3::hash(&payload).as_bytes().as_slice());
+                Down::Checksum(checksum) => {
+                    assert_eq!(checksum, Payload::new(vec![payload.clone().into()]).checksum());
                     assert_eq!(payload.len() as u64, train.bytes);
                     return (train.round, payload);
                 }
@@ -178,7 +178,7 @@ impl Peer {
         for chunk in payload.chunks() {
             self.say(Up::Chunk(chunk)).await;
         }
-        self.say(Up::Digest(payload.digest())).await;
+        self.say(Up::Checksum(payload.checksum())).await;
     }
 
     async fn rejection(&mut self) -> String {
@@ -229,11 +229,8 @@ async fn an_update_that_is_not_what_was_announced_is_refused_and_named() {
         ("no samples", vec![header(0, whole)]),
         ("are taken", vec![header(1, u64::MAX)]),
         ("more than", (0..13).map(|_| Up::Chunk(chunk.clone())).collect()),
-        ("bytes arrived", vec![Up::Chunk(chunk.clone()), Up::Digest(payload.digest())]),
-        (
-            "digest",
-            payload.chunks().map(Up::Chunk).chain([Up::Digest(Bytes::from_static(&[0; 32]))]).collect(),
-        ),
+        ("bytes arrived", vec![Up::Chunk(chunk.clone()), Up::Checksum(payload.checksum())]),
+        ("checksum", payload.chunks().map(Up::Chunk).chain([Up::Checksum(0)]).collect()),
     ];
     for (word, messages) in cases {
         if !matches!(messages[0], Up::Update(_)) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::bind::bind;
-use crate::nn::{Buffer, Graph, Tensor, describe};
+use crate::nn::{Buffer, Choice, Graph, Tensor, describe};
 
 /// Why weights were refused.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -146,9 +146,12 @@ impl fmt::Debug for Weights {
 }
 
 /// A job's model, loaded.
+#[derive(Default)]
 pub struct Model {
     /// By name.
     pub graphs: BTreeMap<String, Arc<dyn Graph>>,
+    /// Which engine computes each of them, by the same names.
+    pub choices: BTreeMap<String, Arc<Choice>>,
     /// Initial weights.
     pub weights: Option<Weights>,
 }

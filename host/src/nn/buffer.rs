@@ -2,9 +2,12 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fmt;
+use std::mem;
 use std::ptr::NonNull;
+use std::sync::{Arc, Weak};
 
 use memmap2::{Mmap, MmapMut};
+use parking_lot::Mutex;
 
 use super::NnError;
 
@@ -20,10 +23,12 @@ const _: () = assert!(align_of::<CacheLine>() == ALIGNMENT);
 /// come and go each round, and to touch them for the first time page by page costs several times the copy.
 const MAPPED: usize = 4 << 20;
 
-/// Writable memory, 64-byte aligned, zeroed, of one owner; becomes tensors.
+/// Writable memory, 64-byte aligned, of one owner; becomes tensors.
 pub struct Buffer {
     memory: Memory,
     len: usize,
+    /// Where its memory goes when it is dropped.
+    home: Weak<Shelf>,
 }
 
 enum Memory {
@@ -31,6 +36,13 @@ enum Memory {
     Heap(NonNull<u8>),
     /// Of the buffer's own length.
     Mapped(MmapMut),
+}
+
+impl Memory {
+    /// None at all.
+    const fn none() -> Self {
+        Self::Heap(NonNull::<CacheLine>::dangling().cast())
+    }
 }
 
 impl Buffer {
@@ -51,15 +63,15 @@ impl Buffer {
             #[cfg(target_os = "linux")]
             // A hint: a system without huge pages gives small ones.
             let _ = map.advise(memmap2::Advice::HugePage);
-            return Ok(Self { memory: Memory::Mapped(map), len });
+            return Ok(Self { memory: Memory::Mapped(map), len, home: Weak::new() });
         }
         if len == 0 {
-            return Ok(Self { memory: Memory::Heap(NonNull::<CacheLine>::dangling().cast()), len });
+            return Ok(Self { memory: Memory::none(), len, home: Weak::new() });
         }
         #[allow(unsafe_code)]
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
-        Ok(Self { memory: Memory::Heap(NonNull::new(start).ok_or_else(refused)?), len })
+        Ok(Self { memory: Memory::Heap(NonNull::new(start).ok_or_else(refused)?), len, home: Weak::new() })
     }
 
     /// A buffer with a copy of `bytes`.
@@ -103,13 +115,17 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Memory::Heap(start) = self.memory
-            && self.len > 0
-        {
+        match mem::replace(&mut self.memory, Memory::none()) {
+            Memory::Heap(_) if self.len == 0 => {}
             #[allow(unsafe_code)]
             // SAFETY: `start` came from `alloc_zeroed` with this very layout, which was valid then.
-            unsafe {
+            Memory::Heap(start) => unsafe {
                 dealloc(start.as_ptr(), Layout::from_size_align_unchecked(self.len, ALIGNMENT));
+            },
+            Memory::Mapped(map) => {
+                if let Some(shelf) = self.home.upgrade() {
+                    shelf.keep(map);
+                }
             }
         }
     }
@@ -125,6 +141,51 @@ unsafe impl Sync for Buffer {}
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Buffer({} bytes)", self.len)
+    }
+}
+
+/// Mapped memory that buffers leave behind for later ones of the same length, while this lives.
+///
+/// A page that is touched for the first time is cleared by the kernel, which costs as much as filling it: who
+/// receives weights of one size over and over fills the same pages again instead.
+#[derive(Debug, Clone)]
+pub struct Spares(Arc<Shelf>);
+
+#[derive(Debug)]
+struct Shelf {
+    most: usize,
+    spare: Mutex<Vec<MmapMut>>,
+}
+
+impl Shelf {
+    fn keep(&self, map: MmapMut) {
+        let mut spare = self.spare.lock();
+        if spare.len() < self.most {
+            spare.push(map);
+        }
+    }
+}
+
+impl Spares {
+    /// Keeps the memory of `most` buffers that are not in use.
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Shelf { most, spare: Mutex::default() }))
+    }
+
+    /// A buffer of `len` bytes to be filled: they are zero, or what an earlier buffer of these held.
+    /// `TooLarge` where the system does not give so much. Spare memory of other lengths is given up.
+    pub fn buffer(&self, len: usize) -> Result<Buffer, NnError> {
+        let found = {
+            let mut spare = self.0.spare.lock();
+            spare.retain(|map| map.len() == len);
+            spare.pop()
+        };
+        let mut buffer = match found {
+            Some(map) => Buffer { memory: Memory::Mapped(map), len, home: Weak::new() },
+            None => Buffer::try_zeroed(len)?,
+        };
+        buffer.home = Arc::downgrade(&self.0);
+        Ok(buffer)
     }
 }
 
@@ -162,6 +223,30 @@ mod tests {
             buffer.as_mut_slice().fill(1);
             assert!(buffer.as_slice().iter().all(|&byte| byte == 1));
         }
+    }
+
+    #[test]
+    fn memory_is_used_again_by_the_next_buffer_of_its_length() {
+        let spares = Spares::new(1);
+        let address = |buffer: &Buffer| buffer.as_slice().as_ptr() as usize;
+        let (first, second) = (spares.buffer(MAPPED).unwrap(), spares.buffer(MAPPED).unwrap());
+        let kept = address(&first);
+        drop((first, second));
+        let again = spares.buffer(MAPPED).unwrap();
+        assert_eq!(address(&again), kept);
+        drop(again);
+        assert_eq!(spares.0.spare.lock().len(), 1, "no more than asked for is kept");
+        assert!(spares.buffer(MAPPED + 1).unwrap().as_slice().iter().all(|&byte| byte == 0));
+        assert_eq!(spares.0.spare.lock().len(), 1, "the other length was given up, this one kept");
+    }
+
+    #[test]
+    fn a_buffer_outlives_the_spares_that_it_came_from() {
+        let spares = Spares::new(1);
+        let mut buffer = spares.buffer(MAPPED).unwrap();
+        drop(spares);
+        buffer.as_mut_slice().fill(1);
+        assert_eq!(buffer.as_slice()[MAPPED - 1], 1);
     }
 
     #[test]

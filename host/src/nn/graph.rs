@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::dtype::DType;
 use super::error::NnError;
+use super::options::GraphOptions;
 use super::tensor::{Tensor, describe};
 
 /// An input or output.
@@ -78,8 +79,11 @@ pub trait Graph: Send + Sync {
 pub trait Engine: Send + Sync {
     /// e.g. `rten`.
     fn name(&self) -> &'static str;
-    /// From an ONNX file's bytes.
-    fn load(&self, onnx: Bytes) -> Result<Arc<dyn Graph>, NnError>;
+    /// Of the library that computes, e.g. `1.32.0`.
+    fn version(&self) -> &str;
+    /// From an ONNX file's bytes. Of `options`, the engine's name is not looked at; what the engine cannot do
+    /// of the rest is `UnsupportedOperation`.
+    fn load(&self, onnx: Bytes, options: &GraphOptions) -> Result<Arc<dyn Graph>, NnError>;
 }
 
 /// `inputs` in the order of the graph's, each of them once and of the right dtype and shape.

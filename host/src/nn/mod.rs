@@ -1,7 +1,7 @@
 //! Tensors and the engines that compute with them: what `wasi:nn` means on this node.
 //!
 //! ```text
-//!  ONNX bytes ──▶ Graphs (once per digest) ──▶ Engine ──▶ Graph ─┐
+//!  ONNX bytes ──▶ Graphs (once per digest and options) ──▶ Engine ──▶ Graph ─┐
 //!  guest's bytes, datasets, mapped weights ──▶ Tensor ──▶ compute ──▶ Tensor ──▶ back in, or to a guest
 //! ```
 //!
@@ -15,6 +15,7 @@ mod engines;
 mod error;
 mod graph;
 mod graphs;
+mod options;
 mod tensor;
 
 /// Bytes of stack that loading a graph or computing with it may need: engines recurse along a graph's nodes,
@@ -22,9 +23,10 @@ mod tensor;
 pub const STACK: usize = 16 << 20;
 
 pub(crate) use buffer::Region;
-pub use buffer::{ALIGNMENT, Buffer};
+pub use buffer::{ALIGNMENT, Buffer, Spares};
 pub use dtype::{DType, Element};
 pub use error::{ErrorCode, NnError};
 pub use graph::{Engine, Graph, Port, check_inputs};
-pub use graphs::Graphs;
-pub use tensor::{MAX_RANK, Tensor, describe, element_count};
+pub use graphs::{Choice, Graphs, Loaded, PassedOver};
+pub use options::{EngineSettings, GraphOptions, ModelOptions, Optimization, Provider, engines_folder};
+pub use tensor::{EngineMemory, MAX_RANK, Tensor, describe, element_count};

@@ -1,11 +1,12 @@
 //! Tensors: dtype, shape, and shared memory that is never copied on its way between a guest's handles, an
 //! engine and a file.
 //!
-//! A tensor lies in one of three places: a range of an aligned buffer, a range of a mapped file, or the
-//! vector that an engine put its output in. Cloning copies the handle. Who holds the only handle may write
+//! A tensor lies in one of four places: a range of an aligned buffer, a range of a mapped file, the vector
+//! that an engine put its output in, or memory that stays an engine's own ([`EngineMemory`]). Cloning copies the handle. Who holds the only handle may write
 //! ([`Tensor::as_mut_slice`]) or take the vector ([`Tensor::into_vec`]), which is how weights go round a
 //! training loop in place.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +41,15 @@ pub enum Storage {
     I32(Arc<Vec<i32>>),
     /// As above.
     I64(Arc<Vec<i64>>),
+    /// An engine's output, where the engine put it; read only.
+    Engine(Arc<dyn EngineMemory>),
+}
+
+/// Memory of an engine that holds a tensor's elements, row major and little endian. An engine that is given
+/// such a tensor knows its own by its type ([`Tensor::engine_memory`]) and takes it as it is.
+pub trait EngineMemory: Any + Send + Sync {
+    /// The elements' bytes, the same ones at every call.
+    fn bytes(&self) -> &[u8];
 }
 
 /// Elements of a tensor of that shape; `TooLarge` where they or their bytes exceed the address space, or
@@ -82,6 +92,24 @@ impl Tensor {
     pub fn from_vec<T: Element>(shape: &[usize], values: Vec<T>) -> Result<Self, NnError> {
         let byte_len = check_len(T::DTYPE, shape, size_of_val(values.as_slice()))?;
         Ok(Self { dtype: T::DTYPE, shape: shape.into(), byte_len, storage: T::wrap(Arc::new(values)) })
+    }
+
+    /// What an engine put out, not copied; its bytes must be just those of the shape.
+    pub fn from_engine(
+        dtype: DType,
+        shape: &[usize],
+        memory: Arc<dyn EngineMemory>,
+    ) -> Result<Self, NnError> {
+        let byte_len = check_len(dtype, shape, memory.bytes().len())?;
+        Ok(Self { dtype, shape: shape.into(), byte_len, storage: Storage::Engine(memory) })
+    }
+
+    /// The engine's own value, where the elements lie in one of that type.
+    pub fn engine_memory<T: EngineMemory>(&self) -> Option<&T> {
+        match &self.storage {
+            Storage::Engine(memory) => (&**memory as &dyn Any).downcast_ref(),
+            _ => None,
+        }
     }
 
     /// A view of `region` from byte `start` on, which must be a multiple of the element's size.
@@ -138,6 +166,7 @@ impl Tensor {
             Storage::U8(values) => values,
             Storage::I32(values) => dtype::as_bytes(values),
             Storage::I64(values) => dtype::as_bytes(values),
+            Storage::Engine(memory) => memory.bytes(),
         }
     }
 
@@ -152,8 +181,8 @@ impl Tensor {
         values.ok_or_else(|| NnError::invalid(format!("expected elements of {}, got {self:?}", T::DTYPE)))
     }
 
-    /// The elements, to write; `None` where another handle shares them, they lie in a mapped file, or are of
-    /// another type.
+    /// The elements, to write; `None` where another handle shares them, they lie in a mapped file or in an
+    /// engine's own memory, or are of another type.
     pub fn as_mut_slice<T: Element>(&mut self) -> Option<&mut [T]> {
         if self.dtype != T::DTYPE {
             return None;
@@ -255,6 +284,28 @@ mod tests {
             tensor.as_mut_slice::<i32>().unwrap()[1] = 7;
             assert_eq!(tensor.as_slice::<i32>().unwrap(), [1, 7]);
         }
+    }
+
+    #[test]
+    fn an_engines_own_memory_is_known_by_its_type_and_read_only() {
+        struct Ours(Vec<u8>);
+        struct Others;
+        impl EngineMemory for Ours {
+            fn bytes(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        impl EngineMemory for Others {
+            fn bytes(&self) -> &[u8] {
+                &[]
+            }
+        }
+        let error = Tensor::from_engine(DType::U8, &[3], Arc::new(Ours(vec![1, 2]))).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidArgument);
+        let mut tensor = Tensor::from_engine(DType::U8, &[2], Arc::new(Ours(vec![1, 2]))).unwrap();
+        assert!(tensor.engine_memory::<Ours>().is_some() && tensor.engine_memory::<Others>().is_none());
+        assert!(tensor.as_mut_slice::<u8>().is_none());
+        assert_eq!(tensor.into_vec::<u8>().unwrap_err().as_slice::<u8>().unwrap(), [1, 2]);
     }
 
     #[test]

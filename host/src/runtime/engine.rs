@@ -10,7 +10,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use sedge_api::Digest;
 use wasmtime::component::{self, HasSelf, InstancePre, Linker};
-use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+};
 
 use super::Grants;
 use super::bindings;
@@ -31,6 +33,9 @@ const MAX_MEMORIES: u32 = 4;
 const MAX_TABLES: u32 = 8;
 /// Elements of one table; address space for all tables is set aside.
 const MAX_TABLE_ELEMENTS: usize = 1 << 17;
+/// Bytes of a memory or table that are cleared and kept when its worker's call ends, for the next one's. To give
+/// pages back and have them again costs more than the rest of an instance.
+const KEEP_RESIDENT: usize = 64 << 10;
 /// Stack of a guest's own code, in bytes.
 const WASM_STACK: usize = 512 << 10;
 /// Stack of a guest and of what it calls on the host, tensor engines among it, in bytes. Address space: memory
@@ -200,7 +205,11 @@ fn config() -> Config {
         .max_core_instances_per_component(MAX_MODULES)
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)
-        .table_elements(MAX_TABLE_ELEMENTS);
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        // Where the kernel can say which pages were written (Linux 6.7), only those are cleared.
+        .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config
         .wasm_component_model(true)

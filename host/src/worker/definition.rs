@@ -8,6 +8,7 @@ use sedge_api::node::{self, Comparison, WorkerRole, worker::Task as Wire};
 use crate::artifacts::{Artifact, is_repository};
 use crate::federation::aggregation::{Stop, Task};
 use crate::federation::rounds::Terms;
+use crate::nn::ModelOptions;
 
 /// A worker to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,8 @@ pub(super) struct Definition {
     pub(super) job_uid: String,
     pub(super) plugin: Artifact,
     pub(super) model: Option<Artifact>,
+    /// How the model's graphs are to be computed.
+    pub(super) options: ModelOptions,
     pub(super) parameters: String,
     /// Name for the guest to namespace/name.
     pub(super) datasets: BTreeMap<String, String>,
@@ -82,6 +85,7 @@ impl Definition {
             job_uid: worker.job_uid.clone(),
             plugin: Artifact::parse(plugin)?,
             model,
+            options: ModelOptions::default(),
             parameters: parameters.to_owned(),
             datasets: worker
                 .datasets

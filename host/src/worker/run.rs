@@ -94,7 +94,13 @@ async fn prepare(context: &Context, definition: &Definition, reporter: &Reporter
         Some(model) => {
             reporter.pending("FetchingModel", &model.repository);
             let graphs = context.runtime.graphs();
-            Some(Arc::new(context.artifacts.model(model, graphs, &waiting).await.map_err(failed)?))
+            Some(Arc::new(
+                context
+                    .artifacts
+                    .model(model, graphs, &definition.options, &waiting)
+                    .await
+                    .map_err(failed)?,
+            ))
         }
     };
 

@@ -1,10 +1,32 @@
 //! The tensor engines of this build, one file each; nothing else names them.
+//!
+//! `onnxruntime` comes first: it is the fastest, at the smallest graphs too, and takes the most operators. It
+//! needs a library of ONNX Runtime, which is loaded when the node starts. `rten` is compiled in.
 
+mod guard;
+mod onnxruntime;
 mod rten;
 
+use self::guard::{guard, with_stack};
 use super::graph::Engine;
+use super::options::EngineSettings;
 
-/// The preferred one first; `threads` per compute.
-pub fn all(threads: usize) -> Vec<Box<dyn Engine>> {
-    vec![Box::new(rten::Rten::new(threads))]
+/// An engine of this build that this node does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its name.
+    pub engine: &'static str,
+    /// What is missing, and what to do.
+    pub reason: String,
+}
+
+/// The preferred one first, and those that are not there.
+pub fn all(settings: &EngineSettings) -> (Vec<Box<dyn Engine>>, Vec<Missing>) {
+    let (mut engines, mut missing) = (Vec::<Box<dyn Engine>>::new(), Vec::new());
+    match onnxruntime::OnnxRuntime::open(settings) {
+        Ok(engine) => engines.push(Box::new(engine)),
+        Err(reason) => missing.push(Missing { engine: onnxruntime::NAME, reason }),
+    }
+    engines.push(Box::new(rten::Rten::new(settings.threads.max(1))));
+    (engines, missing)
 }

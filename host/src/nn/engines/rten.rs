@@ -5,7 +5,7 @@
 //! An owned value can be computed over in place; a vector of which the caller gave the only handle goes in
 //! owned, and everything else as a view. Outputs are taken as they are.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,28 +18,56 @@ use rten::{
 use rten_tensor::Layout as _;
 use sedge_onnx::{Declared, ElementType};
 
-use crate::nn::{DType, Element, Engine, ErrorCode, Graph, NnError, Port, STACK, Tensor, check_inputs};
+use super::{guard, with_stack};
+use crate::nn::{
+    DType, Element, Engine, ErrorCode, Graph, GraphOptions, NnError, Optimization, Port, Provider, Tensor,
+    check_inputs,
+};
+
+/// The engine's name.
+const NAME: &str = "rten";
 
 /// The engine.
 pub struct Rten {
-    pools: Arc<Pools>,
+    threads: usize,
+    /// By their threads; those of graphs that ask for another number than the node's are made with the first.
+    pools: Mutex<HashMap<usize, Arc<Pools>>>,
 }
 
 impl Rten {
     /// `threads` per compute.
     pub fn new(threads: usize) -> Self {
-        Self { pools: Arc::new(Pools { threads, idle: Mutex::default() }) }
+        Self { threads, pools: Mutex::default() }
+    }
+
+    fn pools(&self, options: &GraphOptions) -> Arc<Pools> {
+        let threads = options.threads.map_or(self.threads, |threads| usize::from(threads.get()));
+        let new = || Arc::new(Pools { threads, idle: Mutex::default() });
+        self.pools.lock().entry(threads).or_insert_with(new).clone()
     }
 }
 
 impl Engine for Rten {
     fn name(&self) -> &'static str {
-        "rten"
+        NAME
     }
 
-    fn load(&self, onnx: Bytes) -> Result<Arc<dyn Graph>, NnError> {
+    fn version(&self) -> &str {
+        // Of the crate, whose version the workspace names.
+        "0.27"
+    }
+
+    fn load(&self, onnx: Bytes, options: &GraphOptions) -> Result<Arc<dyn Graph>, NnError> {
+        if options.provider != Provider::Cpu {
+            return Err(NnError::unsupported("the engine rten computes on the processor alone"));
+        }
         let signature = sedge_onnx::signature(&onnx)?;
-        let load = || guard("loading the graph", || ModelOptions::with_all_ops().load(onnx.into()));
+        let optimize = options.optimization != Some(Optimization::None);
+        let load = || {
+            guard(NAME, "loading the graph", || {
+                ModelOptions::with_all_ops().enable_optimization(optimize).load(onnx.into())
+            })
+        };
         let model = with_stack(load)??.map_err(load_error)?;
         let ends = |declared: Vec<Declared>, what: &str| -> Result<Vec<End>, NnError> {
             declared.into_iter().map(|declared| End::new(&model, declared, what)).collect()
@@ -52,7 +80,7 @@ impl Engine for Rten {
             output_ids: outputs.iter().map(|end| end.id).collect(),
             inputs,
             outputs,
-            pools: self.pools.clone(),
+            pools: self.pools(options),
             model,
         }))
     }
@@ -264,7 +292,7 @@ impl Graph for RtenGraph {
 
         let values = self.pools.with(|pool| {
             let options = RunOptions::default().with_thread_pool(Some(pool));
-            guard("computing", || self.model.run(given, &self.output_ids, Some(options)))
+            guard(NAME, "computing", || self.model.run(given, &self.output_ids, Some(options)))
         })?;
         let values = values.map_err(run_error)?;
         self.outputs
@@ -273,29 +301,6 @@ impl Graph for RtenGraph {
             .map(|(end, value)| Ok((end.port.name.clone(), end.take(value)?)))
             .collect()
     }
-}
-
-/// Runs `work` on a thread with the stack that it may need.
-fn with_stack<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, NnError> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        let thread =
-            thread.map_err(|error| NnError::runtime(format!("no thread to load a graph: {error}")))?;
-        thread.join().map_err(|_| NnError::runtime("the thread that loads a graph broke off"))
-    })
-}
-
-/// Runs `work`, in which the engine may panic over a graph that it did not expect; its state is either the
-/// caller's own or only read.
-fn guard<R>(what: &str, work: impl FnOnce() -> R) -> Result<R, NnError> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        NnError::runtime(format!("the engine rten panicked when {what}: {message}"))
-    })
 }
 
 fn load_error(error: rten::LoadError) -> NnError {

@@ -8,7 +8,7 @@ const TRAIN: &[u8] = include_bytes!("../../../../tests/data/train-4-8-3.onnx");
 const DOUBLE: &[u8] = include_bytes!("../../../../tests/data/double.onnx");
 
 fn load(onnx: &'static [u8]) -> Result<Arc<dyn Graph>, NnError> {
-    Rten::new(1).load(Bytes::from_static(onnx))
+    Rten::new(1).load(Bytes::from_static(onnx), &GraphOptions::default())
 }
 
 fn f32s(shape: &[usize], value: impl FnMut(usize) -> f32) -> Tensor {
@@ -133,6 +133,6 @@ proptest::proptest! {
     fn a_damaged_file_is_loaded_or_refused(at in 0..TRAIN.len(), byte in proptest::prelude::any::<u8>()) {
         let mut damaged = TRAIN.to_vec();
         damaged[at] = byte;
-        let _ = Rten::new(1).load(damaged.into());
+        let _ = Rten::new(1).load(damaged.into(), &GraphOptions::default());
     }
 }

@@ -1,0 +1,251 @@
+//! Tests of the module above; they need a library of ONNX Runtime, and say so where there is none.
+
+use std::sync::Barrier;
+
+use super::*;
+use crate::nn::ErrorCode;
+
+/// Made by `tests/data/make_fixtures.py`: one SGD step of a 4-8-3 perceptron.
+const TRAIN: &[u8] = include_bytes!("../../../../tests/data/train-4-8-3.onnx");
+/// `y = x` in float64.
+const DOUBLE: &[u8] = include_bytes!("../../../../tests/data/double.onnx");
+
+/// The engine; none, and a line that says so, where no library is found.
+pub fn engine() -> Option<OnnxRuntime> {
+    let settings = EngineSettings { memory_bytes: 1 << 30, ..EngineSettings::discovered(1) };
+    match OnnxRuntime::open(&settings) {
+        Ok(engine) => Some(engine),
+        Err(reason) => {
+            eprintln!("skipped: onnxruntime: {reason}");
+            None
+        }
+    }
+}
+
+/// `let engine`, or an early return.
+macro_rules! engine {
+    () => {
+        match engine() {
+            Some(engine) => engine,
+            None => return,
+        }
+    };
+}
+
+fn load(engine: &OnnxRuntime, onnx: &'static [u8]) -> Result<Arc<dyn Graph>, NnError> {
+    engine.load(Bytes::from_static(onnx), &GraphOptions::default())
+}
+
+fn f32s(shape: &[usize], value: impl FnMut(usize) -> f32) -> Tensor {
+    Tensor::from_vec(shape, (0..shape.iter().product()).map(value).collect()).unwrap()
+}
+
+fn weights() -> Vec<(String, Tensor)> {
+    let wave = |scale: f32| move |at: usize| ((at * 37 % 17) as f32 / 17.0 - 0.5) * scale;
+    vec![
+        ("w0".into(), f32s(&[4, 8], wave(1.0))),
+        ("b0".into(), f32s(&[8], |_| 0.0)),
+        ("w1".into(), f32s(&[8, 3], wave(0.7))),
+        ("b1".into(), f32s(&[3], |_| 0.0)),
+    ]
+}
+
+fn batch() -> Vec<(String, Tensor)> {
+    // The class of a sample is where its largest feature lies.
+    let labels: Vec<i64> = (0..12).map(|sample| sample % 3).collect();
+    let x = f32s(&[12, 4], |at| f32::from(u8::from(at % 4 == (at / 4) % 3)) + 0.01 * (at % 5) as f32);
+    vec![
+        ("x".into(), x),
+        ("y".into(), Tensor::from_vec(&[12], labels).unwrap()),
+        ("lr".into(), f32s(&[1], |_| 0.5)),
+    ]
+}
+
+/// One step: loss, number right, and the weights as the next step takes them.
+fn step(graph: &dyn Graph, weights: Vec<(String, Tensor)>) -> (f32, i64, Vec<(String, Tensor)>) {
+    let mut outputs = graph.compute(batch().into_iter().chain(weights).collect()).unwrap();
+    let next = outputs
+        .split_off(2)
+        .into_iter()
+        .map(|(name, tensor)| (name.strip_suffix(".next").expect("weights end in .next").to_owned(), tensor));
+    let next = next.collect();
+    let loss = outputs[0].1.as_slice::<f32>().unwrap()[0];
+    (loss, outputs[1].1.as_slice::<i64>().unwrap()[0], next)
+}
+
+#[test]
+fn steps_lower_the_loss() {
+    let engine = engine!();
+    let graph = load(&engine, TRAIN).unwrap();
+    let (first, _, mut weights) = step(&*graph, weights());
+    let (mut loss, mut right) = (first, 0);
+    for _ in 0..60 {
+        (loss, right, weights) = step(&*graph, weights);
+    }
+    assert!(loss < first / 4.0, "from {first} to {loss}");
+    assert_eq!(right, 12);
+}
+
+#[test]
+fn outputs_go_back_in_as_the_values_that_they_are() {
+    let engine = engine!();
+    let graph = load(&engine, TRAIN).unwrap();
+    let (_, _, weights) = step(&*graph, weights());
+    for (name, tensor) in &weights {
+        let output = tensor.engine_memory::<value::Output>().expect("an output is the engine's value");
+        let input = Input::of(tensor.clone(), ElementType::F32).unwrap();
+        assert_eq!(input.borrow().unwrap().as_ptr(), output.as_ptr(), "{name}");
+    }
+}
+
+#[test]
+fn inputs_are_lent_where_they_lie() {
+    let _engine = engine!();
+    let vector = f32s(&[2, 3], |at| at as f32);
+    let copied = Tensor::from_bytes(DType::F32, &[3, 2], vector.bytes()).unwrap();
+    for tensor in [vector, copied] {
+        let input = Input::of(tensor.clone(), ElementType::F32).unwrap();
+        let borrowed = input.borrow().unwrap();
+        assert_eq!(value::data(&borrowed), tensor.bytes().as_ptr());
+    }
+}
+
+#[test]
+fn shared_weights_are_left_as_they_are() {
+    let engine = engine!();
+    let graph = load(&engine, TRAIN).unwrap();
+    // The engine's own, as well.
+    let (_, _, outputs) = step(&*graph, weights());
+    for weights in [weights(), outputs] {
+        let before: Vec<_> = weights.iter().map(|(_, tensor)| tensor.bytes().to_vec()).collect();
+        let (first, ..) = step(&*graph, weights.clone());
+        let (again, ..) = step(&*graph, weights.clone());
+        assert_eq!(weights.iter().map(|(_, tensor)| tensor.bytes().to_vec()).collect::<Vec<_>>(), before);
+        assert_eq!(first, again);
+    }
+}
+
+#[test]
+fn a_graph_computes_for_several_workers_at_a_time() {
+    const WORKERS: usize = 8;
+    let engine = engine!();
+    let graph = load(&engine, TRAIN).unwrap();
+    let train = |graph: &dyn Graph| {
+        let mut weights = weights();
+        (0..200)
+            .map(|_| {
+                let (loss, _, next) = step(graph, std::mem::take(&mut weights));
+                weights = next;
+                loss
+            })
+            .collect::<Vec<_>>()
+    };
+    let alone = train(&*graph);
+    let together = Barrier::new(WORKERS);
+    std::thread::scope(|scope| {
+        let worker = || {
+            together.wait();
+            train(&*graph)
+        };
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            assert_eq!(worker.join().unwrap(), alone);
+        }
+    });
+}
+
+#[test]
+fn options_are_taken_and_a_provider_that_is_not_there_is_named() {
+    use std::num::NonZeroU16;
+
+    use crate::nn::Optimization::{self, All, Basic, Extended};
+
+    let engine = engine!();
+    let load = |options: GraphOptions| engine.load(Bytes::from_static(TRAIN), &options);
+    let (expected, ..) = step(&*load(GraphOptions::default()).unwrap(), weights());
+    for optimization in [Optimization::None, Basic, Extended, All] {
+        for threads in [1, 2] {
+            let options = GraphOptions {
+                threads: NonZeroU16::new(threads),
+                optimization: Some(optimization),
+                ..GraphOptions::default()
+            };
+            let (loss, ..) = step(&*load(options).unwrap(), weights());
+            assert!((loss - expected).abs() < 1e-5, "{optimization:?}, {threads}: {loss}, not {expected}");
+        }
+    }
+    let cuda = GraphOptions { provider: Provider::Cuda, ..GraphOptions::default() };
+    if let Err(error) = load(cuda) {
+        assert_eq!(error.code, ErrorCode::UnsupportedOperation);
+        assert!(error.message.starts_with("the provider cuda is not there"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_graph_is_refused() {
+    let engine = engine!();
+    assert_eq!(load(&engine, b"no graph at all").err().unwrap().code, ErrorCode::InvalidEncoding);
+    assert_eq!(load(&engine, &TRAIN[..TRAIN.len() / 2]).err().unwrap().code, ErrorCode::InvalidEncoding);
+}
+
+#[test]
+fn doubles_are_computed_with() {
+    let engine = engine!();
+    let graph = load(&engine, DOUBLE).unwrap();
+    let port = &graph.inputs()[0];
+    let rank = port.shape.as_ref().map_or(1, Vec::len);
+    let x = Tensor::from_vec(&vec![1; rank], vec![0.1f64]).unwrap();
+    let outputs = graph.compute(vec![(port.name.clone(), x.clone())]).unwrap();
+    assert_eq!(outputs[0].1.as_slice::<f64>().unwrap(), [0.1]);
+    // What goes in is not what comes out: the caller may write over it.
+    assert!(!outputs[0].1.same_storage(&x));
+}
+
+#[test]
+fn wrong_inputs_are_an_error_and_the_next_compute_is_right() {
+    let engine = engine!();
+    let graph = load(&engine, TRAIN).unwrap();
+    let (expected, ..) = step(&*graph, weights());
+    let with = |change: &dyn Fn(&mut Vec<(String, Tensor)>)| {
+        let mut inputs: Vec<_> = batch().into_iter().chain(weights()).collect();
+        change(&mut inputs);
+        let error = graph.compute(inputs).unwrap_err();
+        (error.code, error.message)
+    };
+    let invalid = |change: &dyn Fn(&mut Vec<(String, Tensor)>), words: &str| {
+        let (code, message) = with(change);
+        assert_eq!(code, ErrorCode::InvalidArgument, "{message}");
+        assert!(message.contains(words), "{message}");
+    };
+    invalid(&|inputs| inputs[0].0 = "z".into(), "unknown input \"z\"");
+    invalid(&|inputs| drop(inputs.remove(0)), "missing input \"x\"");
+    invalid(&|inputs| inputs[1].1 = f32s(&[12], |_| 0.0), "input \"y\": expected i64");
+    invalid(&|inputs| inputs[0].1 = f32s(&[12, 4, 1], |_| 0.0), "expected f32[?, 4], got f32[12, 4, 1]");
+    invalid(&|inputs| inputs[0].1 = f32s(&[12, 5], |_| 0.0), "expected f32[?, 4], got f32[12, 5]");
+    // What the ports do not say the engine finds out.
+    let (code, message) = with(&|inputs| inputs[1].1 = Tensor::from_vec(&[5], vec![0i64; 5]).unwrap());
+    assert!(matches!(code, ErrorCode::RuntimeError | ErrorCode::InvalidArgument), "{message}");
+    assert_eq!(step(&*graph, weights()).0, expected);
+}
+
+#[test]
+fn a_graph_outlives_its_engine_and_an_output_its_graph() {
+    let engine = engine!();
+    let graph = load(&engine, TRAIN).unwrap();
+    drop(engine);
+    let (_, _, weights) = step(&*graph, weights());
+    let before = weights[0].1.bytes().to_vec();
+    drop(graph);
+    assert_eq!(weights[0].1.bytes(), before);
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_file_is_loaded_or_refused(at in 0..TRAIN.len(), byte in proptest::prelude::any::<u8>()) {
+        if let Some(engine) = engine() {
+            let mut damaged = TRAIN.to_vec();
+            damaged[at] = byte;
+            let _ = engine.load(damaged.into(), &GraphOptions::default());
+        }
+    }
+}
