@@ -66,6 +66,21 @@ impl ElementType {
         })
     }
 
+    /// As `TensorProto.DataType` has it.
+    pub(crate) fn number(self) -> Option<i32> {
+        Some(match self {
+            Self::F32 => 1,
+            Self::U8 => 2,
+            Self::I32 => 6,
+            Self::I64 => 7,
+            Self::Bool => 9,
+            Self::F16 => 10,
+            Self::F64 => 11,
+            Self::Bf16 => 16,
+            Self::Other(number) => i32::try_from(number).ok()?,
+        })
+    }
+
     /// Bits that an element takes in a file; of a text, which has no size, roughly what it takes in memory.
     pub(crate) fn bits(self) -> u64 {
         match self {

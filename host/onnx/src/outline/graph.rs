@@ -281,7 +281,7 @@ type Declared = (Option<ElementType>, Option<Vec<Option<usize>>>);
 
 /// What the file says of a value: its type and shape; None of a dimension that has a name, nothing, or a
 /// negative size, as some exporters write for any size.
-fn declared(info: &ValueInfoProto) -> Result<Declared, OnnxError> {
+pub(super) fn declared(info: &ValueInfoProto) -> Result<Declared, OnnxError> {
     use crate::proto::tensor_shape_proto::dimension;
     use crate::proto::type_proto;
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::error::OnnxError;
 use super::file;
-use super::proto::ModelProto;
+use super::proto::{ModelProto, ValueInfoProto};
 use super::signature::ElementType;
 pub(crate) use tensor::Constant;
 
@@ -160,6 +160,11 @@ impl Domains {
     fn version(&self, domain: &str) -> Option<i64> {
         self.0.get(domain).copied()
     }
+}
+
+/// The type that the file declares of a value.
+pub(crate) fn declared_element(value: &ValueInfoProto) -> Option<ElementType> {
+    graph::declared(value).ok()?.0
 }
 
 /// ONNX's own domain has two names.

@@ -25,6 +25,8 @@ pub(super) fn peak(trace: &Trace<'_>) -> f64 {
 #[derive(Default)]
 struct Arena {
     breadth_first: bool,
+    /// Loops around; one round of those inside is enough.
+    loops: usize,
     /// Sizes of free buffers, and how many there are of each.
     free: BTreeMap<u64, usize>,
     /// All buffers, free or not.
@@ -71,7 +73,10 @@ impl Arena {
 
         // Of the round before: what goes from round to round is there twice.
         let mut before: Vec<u64> = Vec::new();
-        for _ in 0..trace.rounds {
+        let rounds = if self.loops == 0 { trace.rounds } else { 1 };
+        let repeats = usize::from(trace.rounds > 1);
+        self.loops += repeats;
+        for _ in 0..rounds {
             let mut uses = uses.clone();
             let mut live: HashMap<Slot, u64> = HashMap::new();
             for &at in &order {
@@ -96,6 +101,7 @@ impl Arena {
             before.drain(..).for_each(|size| self.give(size));
             before.extend(live.into_values());
         }
+        self.loops -= repeats;
         before.into_iter().for_each(|size| self.give(size));
     }
 }
