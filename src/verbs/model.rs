@@ -117,8 +117,18 @@ impl Files {
     }
 }
 
+/// What a registry and a node would refuse is not uploaded.
+fn check_graph(path: &Path) -> anyhow::Result<()> {
+    let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    match sedge_onnx::Outline::of(&file.into()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::new(format!("{}: {error}", path.display())).into()),
+    }
+}
+
 async fn push(words: &[String], reference: &ArtifactRef, access: &Access) -> anyhow::Result<()> {
     let files = Files::of(words)?;
+    files.graphs.values().try_for_each(|graph| check_graph(graph))?;
     if let Some(weights) = &files.weights {
         local_tensors(weights)?;
     }
@@ -258,6 +268,14 @@ mod tests {
         b1       f32    [64]               64
         w1       f32    [64, 64]        4,096
         ");
+    }
+
+    #[test]
+    fn a_graph_that_no_node_would_take_is_not_uploaded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        assert!(check_graph(&folder.join("digits-mlp/infer.onnx")).is_ok());
+        let error = check_graph(&folder.join("digits.csv")).unwrap_err().to_string();
+        assert!(error.contains("digits.csv: the ONNX file is damaged"), "{error}");
     }
 
     #[test]

@@ -66,6 +66,10 @@ impl Engine for OnnxRuntime {
         NAME
     }
 
+    fn bounds_its_memory(&self) -> bool {
+        true
+    }
+
     fn version(&self) -> &str {
         self.library.version()
     }
