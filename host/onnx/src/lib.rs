@@ -3,6 +3,7 @@
 //! ```text
 //!  bytes ──▶ signature: what goes in and out, without reading weights ──▶ the host's engines
 //!    └────▶ read (bounded) ──▶ proto::ModelProto ──▶ rewritten ──▶ write ──▶ bytes
+//!                                    └──▶ train: training graphs out of an inference graph
 //! ```
 //!
 //! It stands alone: no tensor engine, no wasm, no network.
@@ -10,6 +11,7 @@
 mod error;
 mod file;
 mod signature;
+pub mod train;
 mod wire;
 
 pub use error::{ErrorKind, OnnxError};
