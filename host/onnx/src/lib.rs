@@ -10,12 +10,14 @@
 
 mod error;
 mod file;
+mod inline;
 mod signature;
 pub mod train;
 mod wire;
 
 pub use error::{ErrorKind, OnnxError};
 pub use file::{read, write};
+pub use inline::inline_external;
 pub use signature::{Declared, ElementType, MAX_RANK, Signature, signature};
 
 /// The messages of `proto/onnx.proto`, generated.

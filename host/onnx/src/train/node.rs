@@ -1,7 +1,5 @@
 //! What a node says, read without surprises: attributes and inputs that may be absent.
 
-use bytes::Bytes;
-
 use crate::proto::attribute_proto::AttributeType;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 
@@ -64,11 +62,6 @@ pub fn with_ints(name: &str, values: &[i64]) -> AttributeProto {
 /// An attribute that is a number.
 pub fn with_float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { f: Some(value), ..named(name, AttributeType::Float) }
-}
-
-/// An attribute that is a text.
-pub fn with_text(name: &str, value: &'static str) -> AttributeProto {
-    AttributeProto { s: Some(Bytes::from_static(value.as_bytes())), ..named(name, AttributeType::String) }
 }
 
 fn named(name: &str, kind: AttributeType) -> AttributeProto {
