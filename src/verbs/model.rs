@@ -1,5 +1,7 @@
 //! `sedge model`: upload graphs and weights, list models, and say what one consists of.
 
+mod trainable;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,8 @@ enum Verb {
         #[arg(short = 'A', long)]
         all_namespaces: bool,
     },
+    /// Make training graphs out of an inference graph, as PyTorch, TensorFlow and scikit-learn export it
+    Trainable(trainable::Args),
     /// Say what a model consists of
     Inspect {
         /// A model in the registry, a folder or a file
@@ -61,6 +65,7 @@ pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
             push(&words, &reference, access).await
         }
         Verb::Ls { all_namespaces } => super::get::table("models", all_namespaces, access).await,
+        Verb::Trainable(args) => trainable::run(&args),
         Verb::Inspect { what } => inspect(&what, access).await,
     }
 }

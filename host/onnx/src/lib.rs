@@ -4,6 +4,7 @@
 //!  bytes ──▶ signature: what goes in and out, without reading weights ──▶ the host's engines
 //!    ├────▶ Outline: checked, its constants folded away ──▶ the memory that a compute takes
 //!    └────▶ read (bounded) ──▶ proto::ModelProto ──▶ rewritten ──▶ write ──▶ bytes
+//!                                    └──▶ train: training graphs out of an inference graph
 //! ```
 //!
 //! It stands alone: no tensor engine, no wasm, no network.
@@ -14,7 +15,9 @@ mod freeze;
 mod hints;
 mod outline;
 mod shapes;
+mod inline;
 mod signature;
+pub mod train;
 mod wire;
 
 pub use error::{ErrorKind, OnnxError};
@@ -23,6 +26,7 @@ pub use freeze::{Weight, freeze};
 pub use hints::without_hints;
 pub use outline::Outline;
 pub use shapes::{Bound, Given, MAX_DECIDING};
+pub use inline::inline_external;
 pub use signature::{Declared, ElementType, MAX_RANK, Signature, signature};
 
 /// The messages of `proto/onnx.proto`, generated.
