@@ -89,7 +89,10 @@ fn the_bound_lies_between_what_is_allocated_and_four_times_that() {
             let outputs = graph.compute(given).unwrap();
             let real = (MOST.load(Ordering::Relaxed) - before) as u64;
             drop((outputs, held));
-            lines.push(format!("{name}, batch {batch}: bound {bound}, real {real}, ×{:.2}", bound as f64 / real as f64));
+            lines.push(format!(
+                "{name}, batch {batch}: bound {bound}, real {real}, ×{:.2}",
+                bound as f64 / real as f64
+            ));
             assert!(bound >= real, "{lines:#?}");
             assert!(bound <= 4 * real, "{lines:#?}");
         }

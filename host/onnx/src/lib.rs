@@ -13,9 +13,9 @@ mod error;
 mod file;
 mod freeze;
 mod hints;
+mod inline;
 mod outline;
 mod shapes;
-mod inline;
 mod signature;
 pub mod train;
 mod wire;
@@ -24,9 +24,9 @@ pub use error::{ErrorKind, OnnxError};
 pub use file::{read, write};
 pub use freeze::{Weight, freeze};
 pub use hints::without_hints;
+pub use inline::inline_external;
 pub use outline::Outline;
 pub use shapes::{Bound, Given, MAX_DECIDING};
-pub use inline::inline_external;
 pub use signature::{Declared, ElementType, MAX_RANK, Signature, signature};
 
 /// The messages of `proto/onnx.proto`, generated.

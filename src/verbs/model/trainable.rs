@@ -118,7 +118,9 @@ fn read(path: &Path) -> anyhow::Result<ModelProto> {
     let dir = Dir::open_ambient_dir(folder, ambient_authority())?;
     let file = read_part(&dir, Path::new(name), 0, None)?;
     let mut model = sedge_onnx::read(file)?;
-    sedge_onnx::inline_external(&mut model, |name, offset, length| read_part(&dir, name, offset, Some(length)))?;
+    sedge_onnx::inline_external(&mut model, |name, offset, length| {
+        read_part(&dir, name, offset, Some(length))
+    })?;
     Ok(model)
 }
 
