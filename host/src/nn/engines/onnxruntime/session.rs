@@ -43,7 +43,8 @@ impl Session {
         patterns: bool,
         sweeper: Option<Arc<Sweeper>>,
     ) -> Result<Self, NnError> {
-        let mut builder = builder(environment, options, threads, patterns).map_err(|error| of_binding(&error))?;
+        let mut builder =
+            builder(environment, options, threads, patterns).map_err(|error| of_binding(&error))?;
         if options.provider == Provider::Cuda {
             append_cuda(&mut builder)?;
         }
