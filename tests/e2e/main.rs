@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` builds what they drive and runs them.
 
+mod engines;
 mod failures;
 mod federated;
 mod job;

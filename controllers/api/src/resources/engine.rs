@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EngineOptions {
-    /// The engine, and no other: `onnxruntime`, `rten` or `openvino`. Absent, the fastest that the node has and
+    /// The engine, and no other: `onnxruntime` or `rten`. Absent, the fastest that the node has and
     /// that loads the graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
