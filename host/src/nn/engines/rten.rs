@@ -3,7 +3,8 @@
 //! What is special about it: integers and booleans of an ONNX file are `i32` inside, so `i64` is narrowed on
 //! the way in (values that do not fit are an error) and widened on the way out, as the file declares it.
 //! An owned value can be computed over in place; a vector of which the caller gave the only handle goes in
-//! owned, and everything else as a view. Outputs are taken as they are.
+//! owned, and everything else as a view. Outputs are taken as they are, but for a shape that the file declares in
+//! full: the engine puts a scalar out where one of the two numbers that it broadcasts had a dimension of one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -170,8 +171,19 @@ impl End {
         values.iter().enumerate().map(narrow).collect()
     }
 
-    /// The tensor of an output, of the dtype that the file declares.
+    /// The tensor of an output, of the dtype and shape that the file declares.
     fn take(&self, value: Value) -> Result<Tensor, NnError> {
+        let tensor = self.tensor(value)?;
+        // The engine drops a dimension of one where it broadcasts it to a scalar.
+        match self.port.shape.iter().flatten().copied().collect::<Option<Vec<_>>>() {
+            Some(shape) if self.port.shape.is_some() && shape != tensor.shape() => {
+                Ok(tensor.clone().reshaped(&shape).unwrap_or(tensor))
+            }
+            _ => Ok(tensor),
+        }
+    }
+
+    fn tensor(&self, value: Value) -> Result<Tensor, NnError> {
         match value {
             Value::FloatTensor(tensor) => tensor_of(&Vec::from(tensor.shape()), tensor.into_data()),
             Value::UInt8Tensor(tensor) => tensor_of(&Vec::from(tensor.shape()), tensor.into_data()),
