@@ -236,7 +236,8 @@ fn square() -> Vec<u8> {
         attribute,
         ..NodeProto::default()
     };
-    let axis = AttributeProto { name: Some("axis".to_owned()), i: Some(0), r#type: Some(2), ..Default::default() };
+    let axis =
+        AttributeProto { name: Some("axis".to_owned()), i: Some(0), r#type: Some(2), ..Default::default() };
     let port = |name: &str| {
         let tensor = type_proto::Tensor { elem_type: Some(1), shape: None };
         let of = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };

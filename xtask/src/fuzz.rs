@@ -56,12 +56,12 @@ fn build() -> Result<String> {
     let mut build = cargo();
     build.args(["test", "--workspace", "--test", "hostile_files", "--no-run", "--message-format=json"]);
     let messages = shell::capture(&mut build)?;
-    let programs = messages.lines().filter_map(|line| {
+    let mut programs = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let is_it = message["target"]["name"] == "hostile_files";
         message["executable"].as_str().filter(|_| is_it).map(str::to_owned)
     });
-    programs.last().context("cargo built no test `hostile_files`")
+    programs.next_back().context("cargo built no test `hostile_files`")
 }
 
 fn fuzz(test: &str, entry: &str, time: Duration, seed: u64, folder: &Path) -> Result<usize> {
@@ -71,7 +71,13 @@ fn fuzz(test: &str, entry: &str, time: Duration, seed: u64, folder: &Path) -> Re
         let last = folder.join(format!("{entry}.last"));
         let mut command = Command::new("sh");
         // The shell sets the limit and becomes the test.
-        command.args(["-c", "ulimit -v \"$1\" && shift && exec \"$@\"", "sh", &MAX_ADDRESSES.to_string(), test]);
+        command.args([
+            "-c",
+            "ulimit -v \"$1\" && shift && exec \"$@\"",
+            "sh",
+            &MAX_ADDRESSES.to_string(),
+            test,
+        ]);
         command.args(["changed_files_are_harmless", "--exact", "--nocapture", "--test-threads=1"]);
         command
             .env("SEDGE_FUZZ", entry)
@@ -80,7 +86,8 @@ fn fuzz(test: &str, entry: &str, time: Duration, seed: u64, folder: &Path) -> Re
             .env("SEDGE_FUZZ_LAST", &last);
         let output = command.stdin(Stdio::null()).output().context("cannot run the test")?;
         let said = String::from_utf8_lossy(&output.stdout);
-        let counted = said.split("SEDGE_FUZZ: ").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        let counted =
+            said.split("SEDGE_FUZZ: ").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         executions += counted.unwrap_or(0u64);
         if !output.status.success() {
             findings += 1;
@@ -95,6 +102,9 @@ fn fuzz(test: &str, entry: &str, time: Duration, seed: u64, folder: &Path) -> Re
         }
         process += 1;
     }
-    shell::say("Fuzzed", format!("{entry}: {executions} executions of processes that ended well, {findings} findings"));
+    shell::say(
+        "Fuzzed",
+        format!("{entry}: {executions} executions of processes that ended well, {findings} findings"),
+    );
     Ok(findings)
 }

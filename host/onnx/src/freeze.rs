@@ -183,10 +183,16 @@ mod tests {
             let frozen = frozen.graph.unwrap();
             assert_eq!(frozen.input.len(), 1);
             assert_eq!(frozen.node, dense().node);
-            let mut tensors: Vec<_> =
-                frozen.initializer.iter().map(|t| (t.name.clone().unwrap(), t.raw_data.clone().unwrap())).collect();
+            let mut tensors: Vec<_> = frozen
+                .initializer
+                .iter()
+                .map(|t| (t.name.clone().unwrap(), t.raw_data.clone().unwrap()))
+                .collect();
             tensors.sort();
-            assert_eq!(tensors, [("b".to_owned(), Bytes::from(&W[..4])), ("w".to_owned(), Bytes::from_static(W))]);
+            assert_eq!(
+                tensors,
+                [("b".to_owned(), Bytes::from(&W[..4])), ("w".to_owned(), Bytes::from_static(W))]
+            );
         }
     }
 

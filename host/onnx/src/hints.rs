@@ -24,7 +24,9 @@ pub fn without_hints(file: Bytes) -> Result<Bytes, OnnxError> {
 }
 
 fn forget_names(input: &mut ValueInfoProto) {
-    let Some(Type::TensorType(tensor)) = input.r#type.as_mut().and_then(|of| of.value.as_mut()) else { return };
+    let Some(Type::TensorType(tensor)) = input.r#type.as_mut().and_then(|of| of.value.as_mut()) else {
+        return;
+    };
     for dim in tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
         dim.value = dim.value.take().filter(|value| matches!(value, Dim::DimValue(_)));
     }

@@ -68,7 +68,10 @@ impl Graph for Bound {
         self.graph.accepts(declared, given)
     }
 
-    fn memory<'a>(&'a self, inputs: &mut dyn Iterator<Item = (&'a str, &'a Tensor)>) -> Result<Memory, NnError> {
+    fn memory<'a>(
+        &'a self,
+        inputs: &mut dyn Iterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Result<Memory, NnError> {
         let fixed = self.fixed.iter().map(|(name, tensor)| (name.as_str(), tensor));
         self.graph.memory(&mut inputs.chain(fixed))
     }

@@ -80,7 +80,10 @@ pub trait Graph: Send + Sync {
     fn compute(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, NnError>;
     /// The memory that a compute with these inputs takes beside them, told before it begins; nothing for inputs
     /// that do not fit. An error where it cannot be told and the engine has no bound of its own.
-    fn memory<'a>(&'a self, inputs: &mut dyn Iterator<Item = (&'a str, &'a Tensor)>) -> Result<Memory, NnError> {
+    fn memory<'a>(
+        &'a self,
+        inputs: &mut dyn Iterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Result<Memory, NnError> {
         let _ = inputs;
         Ok(Memory::default())
     }

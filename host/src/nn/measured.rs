@@ -121,7 +121,10 @@ impl Graph for Measured {
         self.graph.compute(inputs)
     }
 
-    fn memory<'a>(&'a self, inputs: &mut dyn Iterator<Item = (&'a str, &'a Tensor)>) -> Result<Memory, NnError> {
+    fn memory<'a>(
+        &'a self,
+        inputs: &mut dyn Iterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Result<Memory, NnError> {
         let ports = self.graph.inputs();
         let mut given = Vec::with_capacity(ports.len());
         for (index, (name, tensor)) in inputs.enumerate() {

@@ -139,7 +139,8 @@ impl State {
     fn reserve(&self, graph: &dyn Graph, inputs: &[(String, Tensor)]) -> Result<Charge, NnError> {
         let memory = graph.memory(&mut inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
         self.ledger.reserve(memory.bytes).map_err(|over| {
-            let most = memory.largest.map_or_else(String::new, |largest| format!("; the largest part: {largest}"));
+            let most =
+                memory.largest.map_or_else(String::new, |largest| format!("; the largest part: {largest}"));
             NnError::too_large(format!("computing takes up to {} bytes{most}: {over}", memory.bytes))
         })
     }

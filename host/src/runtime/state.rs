@@ -42,7 +42,15 @@ impl State {
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
-        Self { grants, graphs, limiter: Limiter(Arc::clone(&ledger)), ledger, table, binding: Binding::AtCall, wasi }
+        Self {
+            grants,
+            graphs,
+            limiter: Limiter(Arc::clone(&ledger)),
+            ledger,
+            table,
+            binding: Binding::AtCall,
+            wasi,
+        }
     }
 
     /// Put a tensor of the worker's own on its account and hand out a handle.

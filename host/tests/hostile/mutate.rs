@@ -31,16 +31,57 @@ impl Random {
 }
 
 /// Numbers at which sizes go wrong.
-const EDGES: [i64; 14] =
-    [0, 1, 2, 3, -1, -2, 7, 64, 255, 65_536, 1 << 31, 1 << 40, i64::MAX, i64::MIN];
+const EDGES: [i64; 14] = [0, 1, 2, 3, -1, -2, 7, 64, 255, 65_536, 1 << 31, 1 << 40, i64::MAX, i64::MIN];
 
 /// Operators of all kinds, so that a changed graph meets rules for shapes that its own nodes do not have.
 const OPERATORS: [&str; 48] = [
-    "Add", "And", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "ConstantOfShape",
-    "Conv", "ConvTranspose", "CumSum", "DepthToSpace", "Einsum", "Equal", "Expand", "EyeLike", "Flatten", "GRU",
-    "Gather", "GatherND", "Gemm", "GlobalAveragePool", "GridSample", "If", "Identity", "LSTM",
-    "LayerNormalization", "Loop", "MatMul", "MaxPool", "Mod", "NonMaxSuppression", "NonZero", "OneHot", "Pad",
-    "Range", "ReduceSum", "Reshape", "Resize", "Shape", "Slice", "Softmax", "Split", "Tile", "TopK", "Transpose",
+    "Add",
+    "And",
+    "ArgMax",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Clip",
+    "Concat",
+    "ConstantOfShape",
+    "Conv",
+    "ConvTranspose",
+    "CumSum",
+    "DepthToSpace",
+    "Einsum",
+    "Equal",
+    "Expand",
+    "EyeLike",
+    "Flatten",
+    "GRU",
+    "Gather",
+    "GatherND",
+    "Gemm",
+    "GlobalAveragePool",
+    "GridSample",
+    "If",
+    "Identity",
+    "LSTM",
+    "LayerNormalization",
+    "Loop",
+    "MatMul",
+    "MaxPool",
+    "Mod",
+    "NonMaxSuppression",
+    "NonZero",
+    "OneHot",
+    "Pad",
+    "Range",
+    "ReduceSum",
+    "Reshape",
+    "Resize",
+    "Shape",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Tile",
+    "TopK",
+    "Transpose",
     "Where",
 ];
 
@@ -93,7 +134,11 @@ fn change_bytes(file: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
 }
 
 fn edge(random: &mut Random) -> i64 {
-    if random.next().is_multiple_of(2) { random.below(12) as i64 - 3 } else { EDGES[random.below(EDGES.len())] }
+    if random.next().is_multiple_of(2) {
+        random.below(12) as i64 - 3
+    } else {
+        EDGES[random.below(EDGES.len())]
+    }
 }
 
 fn change_graph(graph: &mut GraphProto, random: &mut Random) {
@@ -157,7 +202,17 @@ fn change_graph(graph: &mut GraphProto, random: &mut Random) {
 
 fn change_attribute(attributes: &mut Vec<AttributeProto>, random: &mut Random) {
     const NAMES: [&str; 12] = [
-        "axis", "axes", "perm", "pads", "strides", "dilations", "kernel_shape", "group", "keepdims", "to", "split",
+        "axis",
+        "axes",
+        "perm",
+        "pads",
+        "strides",
+        "dilations",
+        "kernel_shape",
+        "group",
+        "keepdims",
+        "to",
+        "split",
         "blocksize",
     ];
     if attributes.is_empty() || random.next().is_multiple_of(3) {
@@ -211,7 +266,8 @@ fn change_tensor(tensor: &mut TensorProto, random: &mut Random) {
 }
 
 fn change_info(info: &mut ValueInfoProto, random: &mut Random) {
-    let Some(type_proto::Value::TensorType(tensor)) = info.r#type.as_mut().and_then(|of| of.value.as_mut()) else {
+    let Some(type_proto::Value::TensorType(tensor)) = info.r#type.as_mut().and_then(|of| of.value.as_mut())
+    else {
         return;
     };
     if random.next().is_multiple_of(3) {
