@@ -54,6 +54,7 @@ fn tensor(port: &Port, batch: usize) -> Tensor {
     let count = shape.iter().product();
     match port.dtype {
         Some(DType::I64) => Tensor::from_vec(&shape, vec![1i64; count]).unwrap(),
+        Some(DType::I32) => Tensor::from_vec(&shape, vec![1i32; count]).unwrap(),
         _ => Tensor::from_vec(&shape, vec![0.01f32; count]).unwrap(),
     }
 }
@@ -74,8 +75,14 @@ fn the_bound_lies_between_what_is_allocated_and_four_times_that() {
         ("digits infer", include_bytes!("../../tests/data/digits-mlp/infer.onnx"), &[1797, 16384]),
         ("large train", include_bytes!("../../tests/data/mlp-784-1024-1024-10/train.onnx"), &[64, 512]),
     ];
+    // Others that lie on this machine, such as those of the PyPI packages silero-vad and magika.
+    let others = std::env::var("SEDGE_MEMORY_MODELS").unwrap_or_default();
+    let others = others.split_terminator(':').map(|path| {
+        let file: &'static [u8] = std::fs::read(path).unwrap().leak();
+        (path, file, &[1, 16][..])
+    });
     let mut lines = Vec::new();
-    for (name, file, batches) in files {
+    for (name, file, batches) in files.into_iter().chain(others) {
         let graph = load(file);
         for &batch in batches {
             // Once before: plans and pools are made by the first compute.

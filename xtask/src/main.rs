@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod plugins;
 mod setup;
 mod shell;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check all that is checked before a change lands: format, lints, unit tests, plugins, end-to-end tests.
     Test(test::Arguments),
+    /// Feed changed ONNX and safetensors files to what reads them, for some minutes.
+    Fuzz(fuzz::Arguments),
     /// Measure what Sedge costs, beside what this machine could do at best; builds in release.
     Bench(bench::Arguments),
 }
@@ -67,6 +70,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     }
 }

@@ -8,8 +8,12 @@ use crate::nn::{DType, Graph, Memory, NnError, Port, Tensor};
 /// `graph` with every input that bears a weight's name fixed to that weight.
 ///
 /// Dtypes and shapes are checked here, once. Weights that the graph does not take are left aside (a graph
-/// that infers may need fewer than one that trains), but one at least must be taken.
+/// that infers may need fewer than one that trains), but one at least must be taken; where there are none at all,
+/// as with models whose graphs have their weights inside, the graph is as it was.
 pub fn bind(graph: Arc<dyn Graph>, weights: &Weights, binding: Binding) -> Result<Arc<dyn Graph>, NnError> {
+    if weights.tensors().is_empty() {
+        return Ok(graph);
+    }
     let (mut open, mut fixed) = (Vec::new(), Vec::new());
     for input in graph.inputs() {
         match weights.get(&input.name) {

@@ -29,6 +29,8 @@ impl GuestGraph {
 pub struct GuestContext(GuestGraph);
 
 type NnResult<T> = wasmtime::Result<Result<T, Resource<GuestError>>>;
+/// Tensors out of their handles, and the memory that they stand for.
+type Taken = (Vec<(String, Tensor)>, Vec<Arc<Charge>>);
 type GuestTensors = Vec<(String, Resource<GuestTensor>)>;
 
 impl graph::Host for State {
@@ -110,10 +112,7 @@ impl inference::HostGraphExecutionContext for State {
 
 impl State {
     /// Consume handles. All of them, also when one is found to be invalid.
-    fn take_tensors(
-        &mut self,
-        handles: GuestTensors,
-    ) -> wasmtime::Result<Result<(Vec<(String, Tensor)>, Vec<Arc<Charge>>), NnError>> {
+    fn take_tensors(&mut self, handles: GuestTensors) -> wasmtime::Result<Result<Taken, NnError>> {
         if handles.len() > MAX_TENSORS {
             wasmtime::bail!("{} tensors in one call; at most {MAX_TENSORS} are taken", handles.len());
         }

@@ -64,6 +64,7 @@ pub(super) fn rule(call: &Call) -> Option<Outcome> {
 fn reduce(call: &Call) -> Option<Outcome> {
     let value = call.input(0)?;
     let keep = call.flag("keepdims", true);
+    let mut gathers = true;
     let unknown = || Value::unknown(value.element).at_most(value.count().hi);
     let given = call.ints_or_input("axes", 1);
     let result = match (&value.dims, given) {
@@ -75,6 +76,7 @@ fn reduce(call: &Call) -> Option<Outcome> {
                 false => axes(&given, dims.len())?,
             };
             let whole = over.len() == dims.len();
+            gathers = !over.iter().all(|&at| at + over.len() >= dims.len());
             let one = Range::exactly(1.0);
             let reduced = dims.iter().enumerate().filter_map(|(at, dim)| match (over.contains(&at), keep) {
                 (true, true) => Some(one),
@@ -92,7 +94,7 @@ fn reduce(call: &Call) -> Option<Outcome> {
         _ => unknown(),
     };
     // Along other axes than the last ones, engines gather the elements first.
-    Some(Outcome::from(result).with_scratch(value.bytes()))
+    Some(Outcome::from(result).with_scratch(if gathers { value.bytes() } else { 0.0 }))
 }
 
 /// All elements as one.
