@@ -96,7 +96,7 @@ fn dense(first: usize, layers: &[usize]) -> Vec<(String, Tensor)> {
         .collect()
 }
 
-/// Those of `tests/data/make_cnn.py`.
+/// Those of `tests/data/make_cnn_step.py`.
 fn cnn() -> Vec<(String, Tensor)> {
     let mut weights = Vec::from(layer_of(0, &[8, 1, 3, 3], 9, 8));
     weights.extend(layer_of(1, &[16, 8, 3, 3], 72, 16));
