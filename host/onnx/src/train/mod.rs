@@ -289,9 +289,6 @@ fn train(
     states.extend(
         options.optimizer.write(&mut graph, &moved).into_iter().map(|state| zeros(state.name, state.shape)),
     );
-    for (name, value) in &pass.statistics {
-        graph.op_as("Identity", &[value], vec![], &format!("{name}.next"));
-    }
     if let Some(name) = pass.counter {
         let one = graph.scalar(1.0);
         graph.op_as("Add", &[&name, &one], vec![], &format!("{name}.next"));
