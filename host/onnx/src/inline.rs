@@ -54,7 +54,9 @@ fn inline(
     };
     let number = |key: &str| -> Result<Option<u64>, OnnxError> {
         let parse = |text: &str| {
-            text.parse().map_err(|_| OnnxError::malformed(format!("\"{name}\": its {key} in the file of weights is no number")))
+            text.parse().map_err(|_| {
+                OnnxError::malformed(format!("\"{name}\": its {key} in the file of weights is no number"))
+            })
         };
         entry(key).map(parse).transpose()
     };
@@ -62,7 +64,9 @@ fn inline(
     let path = Path::new(&location);
     let below = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if location.is_empty() || !below {
-        return Err(OnnxError::forbidden(format!("\"{name}\" lies in \"{location}\", outside of the model's folder")));
+        return Err(OnnxError::forbidden(format!(
+            "\"{name}\" lies in \"{location}\", outside of the model's folder"
+        )));
     }
     let expected = byte_len(tensor).ok_or_else(|| {
         OnnxError::malformed(format!("\"{name}\" has a shape or type whose size in bytes cannot be told"))
@@ -75,7 +79,8 @@ fn inline(
         )));
     }
     let bytes = read(path, offset, expected);
-    let bytes = bytes.map_err(|error| OnnxError::malformed(format!("\"{name}\" in \"{location}\": {error}")))?;
+    let bytes =
+        bytes.map_err(|error| OnnxError::malformed(format!("\"{name}\" in \"{location}\": {error}")))?;
     tensor.raw_data = Some(bytes);
     tensor.external_data.clear();
     tensor.data_location = None;

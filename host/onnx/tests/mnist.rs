@@ -23,7 +23,8 @@ struct Digits {
 
 impl Digits {
     fn read() -> Self {
-        let mut file = npyz::npz::NpzArchive::new(File::open(format!("{DATA}/mnist-2500.npz")).unwrap()).unwrap();
+        let mut file =
+            npyz::npz::NpzArchive::new(File::open(format!("{DATA}/mnist-2500.npz")).unwrap()).unwrap();
         let x = file.by_name("x").unwrap().unwrap();
         let x = x.into_vec().unwrap();
         let y = file.by_name("y").unwrap().unwrap().into_vec::<i64>().unwrap();
@@ -47,13 +48,15 @@ struct Graph {
 
 impl Graph {
     fn load(model: &ModelProto) -> Self {
-        let outputs = model.graph.as_ref().unwrap().output.iter().map(|output| output.name().to_owned()).collect();
+        let outputs =
+            model.graph.as_ref().unwrap().output.iter().map(|output| output.name().to_owned()).collect();
         let model = ModelOptions::with_all_ops().load(sedge_onnx::write(model).into()).unwrap();
         Self { model, outputs }
     }
 
     fn run(&self, inputs: Vec<(&str, ValueOrView<'_>)>) -> HashMap<String, Value> {
-        let inputs = inputs.into_iter().map(|(name, value)| (self.model.node_id(name).unwrap(), value)).collect();
+        let inputs =
+            inputs.into_iter().map(|(name, value)| (self.model.node_id(name).unwrap(), value)).collect();
         let ids: Vec<_> = self.outputs.iter().map(|name| self.model.node_id(name).unwrap()).collect();
         let values = self.model.run(inputs, &ids, None).unwrap();
         self.outputs.iter().cloned().zip(values).collect()
@@ -85,7 +88,8 @@ fn a_cnn_learns_handwritten_digits() {
         for samples in order.chunks(BATCH) {
             let (x, y) = digits.batch(samples);
             let lr = Value::from_shape(&[1], vec![LEARNING_RATE * 0.6_f32.powi(epoch)]).unwrap();
-            let mut inputs: Vec<(&str, ValueOrView<'_>)> = vec![("x", x.into()), ("y", y.into()), ("lr", lr.into())];
+            let mut inputs: Vec<(&str, ValueOrView<'_>)> =
+                vec![("x", x.into()), ("y", y.into()), ("lr", lr.into())];
             inputs.extend(weights.iter().map(|(name, value)| (name.as_str(), value.as_view().into())));
             let next = train.run(inputs);
             weights = next

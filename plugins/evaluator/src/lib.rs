@@ -136,7 +136,8 @@ mod tests {
         }
         let report = sums.report().unwrap();
         assert_eq!(report.samples, 320);
-        let metrics: Vec<_> = report.metrics.iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
+        let metrics: Vec<_> =
+            report.metrics.iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
         assert_eq!(metrics, [("loss", 0.5), ("accuracy", 0.75)]);
     }
 

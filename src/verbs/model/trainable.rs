@@ -118,7 +118,9 @@ fn read(path: &Path) -> anyhow::Result<ModelProto> {
     let dir = Dir::open_ambient_dir(folder, ambient_authority())?;
     let file = read_part(&dir, Path::new(name), 0, None)?;
     let mut model = sedge_onnx::read(file)?;
-    sedge_onnx::inline_external(&mut model, |name, offset, length| read_part(&dir, name, offset, Some(length)))?;
+    sedge_onnx::inline_external(&mut model, |name, offset, length| {
+        read_part(&dir, name, offset, Some(length))
+    })?;
     Ok(model)
 }
 
@@ -225,7 +227,15 @@ mod tests {
             ],
             frozen: vec!["stem.weight".into()],
         };
-        insta::assert_snapshot!(screen::plain(&page(&made, None)), @"");
+        insta::assert_snapshot!(screen::plain(&page(&made, None)), @"
+        WEIGHT              SHAPE          PARAMETERS   CHANGES
+        conv.weight         [8, 1, 3, 3]           72   trained
+        norm.running_mean   [8]                     8   follows the batches
+
+        and 1 tensors of state, 72 numbers
+
+        frozen: stem.weight
+        ");
     }
 
     #[test]
@@ -235,6 +245,9 @@ mod tests {
             weights: vec!["embedding.weight".into()],
         };
         let told = screen::plain(&crate::failure::report(&failure(Path::new("m.onnx"), &error).into(), None));
-        insta::assert_snapshot!(told, @"");
+        insta::assert_snapshot!(told, @r#"
+        error: m.onnx: node 3 "/rnn" (LSTM) has no gradient here, and it lies between the loss and "embedding.weight"
+          hint: leave what lies before it out of training: `--freeze` with a pattern of those names, e.g. `--freeze 'embedding.*'`
+        "#);
     }
 }

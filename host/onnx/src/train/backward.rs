@@ -93,10 +93,12 @@ impl<'a> Backward<'a> {
                 weights: vec![],
             })?;
             let first = step.output()?;
-            if let Some(other) = step.proto().output.iter().skip(1).find(|name| self.gradients.contains_key(*name))
+            if let Some(other) =
+                step.proto().output.iter().skip(1).find(|name| self.gradients.contains_key(*name))
                 && !gradients::of_all_outputs(step.proto())
             {
-                return Err(step.refuse(format!("the loss uses its output \"{other}\", of which there is no gradient")));
+                return Err(step
+                    .refuse(format!("the loss uses its output \"{other}\", of which there is no gradient")));
             }
             match self.gradients.get(first).cloned() {
                 Some(gradient) => rule(&mut self, step, &gradient)?,

@@ -47,7 +47,9 @@ pub enum TrainError {
         why: String,
     },
     /// A weight of a type that is not trained.
-    #[error("the weight \"{name}\" is {found}; weights are trained as float32: export the model so, or freeze it")]
+    #[error(
+        "the weight \"{name}\" is {found}; weights are trained as float32: export the model so, or freeze it"
+    )]
     WeightType {
         /// The weight.
         name: String,
@@ -76,8 +78,7 @@ pub enum TrainError {
 /// Names, the first few of many.
 fn quoted(names: &[String]) -> String {
     const SHOWN: usize = 6;
-    let mut text =
-        names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let mut text = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }

@@ -40,8 +40,28 @@ pub fn leading_to<'a>(source: &'a Source, target: &str) -> Vec<&'a Node> {
 /// Operators whose output does not change with small changes of their inputs, or is no number of floats: no
 /// gradient goes through them, and none is missed.
 const FLAT: &[&str] = &[
-    "And", "ArgMax", "ArgMin", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual", "IsInf",
-    "IsNaN", "Less", "LessOrEqual", "NonZero", "Not", "OneHot", "Or", "Range", "Round", "Shape", "Sign", "Size",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "Ceil",
+    "ConstantOfShape",
+    "Equal",
+    "Floor",
+    "Greater",
+    "GreaterOrEqual",
+    "IsInf",
+    "IsNaN",
+    "Less",
+    "LessOrEqual",
+    "NonZero",
+    "Not",
+    "OneHot",
+    "Or",
+    "Range",
+    "Round",
+    "Shape",
+    "Sign",
+    "Size",
     "Xor",
 ];
 

@@ -53,7 +53,8 @@ impl Loss {
                 _ if !node::is_standard(&node.proto) => break,
                 ("Identity", _) if !source.dropouts.contains_key(&name) => name = input.to_owned(),
                 ("Cast", _) if is_float() && producer(input).is_some() => name = input.to_owned(),
-                ("Softmax" | "LogSoftmax", Self::SoftmaxCrossEntropy) | ("Sigmoid", Self::BinaryCrossEntropy) => {
+                ("Softmax" | "LogSoftmax", Self::SoftmaxCrossEntropy)
+                | ("Sigmoid", Self::BinaryCrossEntropy) => {
                     return input.to_owned();
                 }
                 _ => break,
@@ -107,7 +108,11 @@ impl Loss {
     }
 
     /// Writes the sums of an evaluation and gives their names and types: `loss_sum`, and `correct` or another sum.
-    pub fn evaluate(self, graph: &mut Graph, target: &Target) -> Result<Vec<(&'static str, DataType)>, TrainError> {
+    pub fn evaluate(
+        self,
+        graph: &mut Graph,
+        target: &Target,
+    ) -> Result<Vec<(&'static str, DataType)>, TrainError> {
         let z = target.z.as_str();
         match self {
             Self::SoftmaxCrossEntropy => {
@@ -250,16 +255,19 @@ pub fn output(source: &Source, named: Option<&str>) -> Result<String, TrainError
             false => Err(TrainError::Ends(format!("no node of the model gives \"{name}\""))),
         };
     }
-    let is_float = |info: &&crate::proto::ValueInfoProto| match info.r#type.as_ref().and_then(|of| of.value.as_ref()) {
-        Some(Value::TensorType(kind)) => kind.elem_type == Some(DataType::Float.into()),
-        // What scikit-learn's classifiers give besides the label.
-        Some(Value::SequenceType(_)) => true,
-        _ => false,
-    };
+    let is_float =
+        |info: &&crate::proto::ValueInfoProto| match info.r#type.as_ref().and_then(|of| of.value.as_ref()) {
+            Some(Value::TensorType(kind)) => kind.elem_type == Some(DataType::Float.into()),
+            // What scikit-learn's classifiers give besides the label.
+            Some(Value::SequenceType(_)) => true,
+            _ => false,
+        };
     let found: Vec<&str> = source.outputs.iter().filter(is_float).map(name_of).collect();
     match found.as_slice() {
         [one] => Ok((*one).to_owned()),
-        [] => Err(TrainError::Ends("the model has no output of float32 that a loss could be put on".to_owned())),
+        [] => {
+            Err(TrainError::Ends("the model has no output of float32 that a loss could be put on".to_owned()))
+        }
         many => Err(TrainError::Ends(format!(
             "the model has several outputs: say which the loss is put on (--output): {}",
             many.join(", ")

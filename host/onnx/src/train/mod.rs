@@ -173,7 +173,8 @@ fn names_of_weights(source: &Source, selection: &Selection) -> HashMap<String, S
 /// Calls the input `x`, and what is in the way of the contract's names something else; the new names.
 fn rename_values(source: &mut Source, selection: &Selection, input: &str) -> HashMap<String, String> {
     let mut taken = source.names();
-    let weights: HashSet<&str> = selection.trained.iter().chain(&selection.statistics).map(String::as_str).collect();
+    let weights: HashSet<&str> =
+        selection.trained.iter().chain(&selection.statistics).map(String::as_str).collect();
     let next = weights.iter().map(|name| format!("{name}.next"));
     let reserved: Vec<String> = PORTS.iter().map(|&name| name.to_owned()).chain(next).collect();
     taken.extend(reserved.iter().cloned());
@@ -236,7 +237,8 @@ fn selected(source: &Source, selection: &Selection) -> Result<Vec<Weight>, Train
 
 fn ports_of(source: &Source, selection: &Selection) -> Vec<ValueInfoProto> {
     let names = selection.trained.iter().chain(&selection.statistics);
-    let shape = |name: &String| source.leaf(name).and_then(|leaf| tensor::shape(&leaf.tensor)).unwrap_or_default().0;
+    let shape =
+        |name: &String| source.leaf(name).and_then(|leaf| tensor::shape(&leaf.tensor)).unwrap_or_default().0;
     names.map(|name| ports::fixed(name, DataType::Float, &shape(name))).collect()
 }
 
@@ -262,7 +264,8 @@ fn train(
     let pass = forward::train(&mut graph, source, &nodes, shapes, selection)?;
     let seed = options.loss.train(&mut graph, target)?;
     let wanted = forward::depending(&nodes, &selection.trained);
-    let constants = source.leaves.iter().map(|leaf| (leaf.tensor.name.as_deref().unwrap_or_default(), &leaf.tensor));
+    let constants =
+        source.leaves.iter().map(|leaf| (leaf.tensor.name.as_deref().unwrap_or_default(), &leaf.tensor));
     let constants = constants.filter(|(name, _)| !wanted.contains(*name)).collect();
     let seed = (target.z.clone(), seed);
     let back = Backward::new(&mut graph, shapes, constants, &wanted, seed).run(&pass.steps);
@@ -298,7 +301,11 @@ fn train(
         states.push(zeros(name, vec![1]));
     }
 
-    let mut inputs = vec![x_port(source, shapes)?, y_port(options.loss, target), ports::fixed("lr", DataType::Float, &[1])];
+    let mut inputs = vec![
+        x_port(source, shapes)?,
+        y_port(options.loss, target),
+        ports::fixed("lr", DataType::Float, &[1]),
+    ];
     let mut outputs = vec![ports::fixed("loss", DataType::Float, &[1])];
     let state_ports = states.iter().map(|state| ports::fixed(&state.name, DataType::Float, &state.shape));
     for port in ports_of(source, selection).into_iter().chain(state_ports) {
@@ -355,8 +362,10 @@ fn finish(
 ) -> ModelProto {
     let outputs: HashSet<String> = output.iter().map(|info| name_of(info).to_owned()).collect();
     forward::prune(&mut graph, &outputs);
-    let weights: HashSet<&str> = selection.trained.iter().chain(&selection.statistics).map(String::as_str).collect();
-    let read: HashSet<&str> = graph.nodes.iter().flat_map(node::reads).chain(outputs.iter().map(String::as_str)).collect();
+    let weights: HashSet<&str> =
+        selection.trained.iter().chain(&selection.statistics).map(String::as_str).collect();
+    let read: HashSet<&str> =
+        graph.nodes.iter().flat_map(node::reads).chain(outputs.iter().map(String::as_str)).collect();
     let is_read = |tensor: &&TensorProto| {
         let name = tensor.name.as_deref().unwrap_or_default();
         read.contains(name) && !weights.contains(name)

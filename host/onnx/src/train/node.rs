@@ -75,7 +75,8 @@ pub fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
 
 /// Every value that a node reads, those that its bodies take from around them among them.
 pub fn reads(node: &NodeProto) -> Vec<&str> {
-    let mut names: Vec<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    let mut names: Vec<&str> =
+        node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
     for body in bodies(node) {
         names.extend(body.node.iter().flat_map(reads));
         names.extend(body.output.iter().filter_map(|output| output.name.as_deref()));

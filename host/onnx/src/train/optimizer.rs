@@ -70,11 +70,13 @@ impl Optimizer {
             name
         };
         let corrections = match self {
-            Self::Adam { beta1, beta2, .. } => Some([("adam.mean", beta1), ("adam.square", beta2)].map(|(name, beta)| {
-                let old = state(graph, name, &[1]);
-                let one = graph.scalar(1.0);
-                follow(graph, &old, &one, beta)
-            })),
+            Self::Adam { beta1, beta2, .. } => {
+                Some([("adam.mean", beta1), ("adam.square", beta2)].map(|(name, beta)| {
+                    let old = state(graph, name, &[1]);
+                    let one = graph.scalar(1.0);
+                    follow(graph, &old, &one, beta)
+                }))
+            }
             _ => None,
         };
         for (name, shape, gradient) in weights {

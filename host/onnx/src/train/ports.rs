@@ -27,11 +27,15 @@ pub fn samples(name: &str, data_type: i32, rest: &[Dim]) -> ValueInfoProto {
 }
 
 fn info(name: &str, elem_type: i32, dims: Vec<dimension::Value>) -> ValueInfoProto {
-    let dim = dims.into_iter().map(|value| Dimension { value: Some(value), ..Dimension::default() }).collect();
+    let dim =
+        dims.into_iter().map(|value| Dimension { value: Some(value), ..Dimension::default() }).collect();
     let tensor = Tensor { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
     ValueInfoProto {
         name: Some(name.to_owned()),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(tensor)),
+            ..TypeProto::default()
+        }),
         ..ValueInfoProto::default()
     }
 }

@@ -78,7 +78,9 @@ impl Source {
             .into());
         }
         if !graph.sparse_initializer.is_empty() {
-            return Err(OnnxError::unsupported("the model has sparse initializers, which are not trained").into());
+            return Err(
+                OnnxError::unsupported("the model has sparse initializers, which are not trained").into()
+            );
         }
         let opset = standard_opset(&header)?;
         let leaves = graph.initializer.into_iter().map(|tensor| Leaf { tensor, from_node: false }).collect();
@@ -129,14 +131,16 @@ impl Source {
             node::rename(&mut node.proto, &new);
         }
         let infos = self.inputs.iter_mut().chain(&mut self.outputs).chain(&mut self.declared);
-        let texts = infos.map(|info| &mut info.name).chain(self.leaves.iter_mut().map(|leaf| &mut leaf.tensor.name));
+        let texts =
+            infos.map(|info| &mut info.name).chain(self.leaves.iter_mut().map(|leaf| &mut leaf.tensor.name));
         for text in texts.flatten() {
             if let Some(name) = new(text) {
                 *text = name;
             }
         }
         self.leaf_at = self.leaf_at.drain().map(|(name, at)| (new(&name).unwrap_or(name), at)).collect();
-        self.dropouts = self.dropouts.drain().map(|(name, ratio)| (new(&name).unwrap_or(name), ratio)).collect();
+        self.dropouts =
+            self.dropouts.drain().map(|(name, ratio)| (new(&name).unwrap_or(name), ratio)).collect();
     }
 
     fn take(&mut self, mut node: Node, opset: i64) -> Result<(), TrainError> {
@@ -207,7 +211,8 @@ impl Source {
         let mut given: HashSet<&str> = self.leaf_at.keys().map(String::as_str).collect();
         given.extend(self.inputs.iter().map(name_of));
         for node in &self.nodes {
-            if let Some(missing) = node.proto.input.iter().find(|name| !name.is_empty() && !given.contains(name.as_str()))
+            if let Some(missing) =
+                node.proto.input.iter().find(|name| !name.is_empty() && !given.contains(name.as_str()))
             {
                 return Err(node.refuse(format!("it reads \"{missing}\", which nothing before it gives")));
             }
@@ -218,7 +223,9 @@ impl Source {
             }
         }
         match self.outputs.iter().map(name_of).find(|name| !given.contains(name)) {
-            Some(missing) => Err(OnnxError::malformed(format!("nothing gives the output \"{missing}\"")).into()),
+            Some(missing) => {
+                Err(OnnxError::malformed(format!("nothing gives the output \"{missing}\"")).into())
+            }
             None => Ok(()),
         }
     }
@@ -230,7 +237,8 @@ pub fn name_of(info: &ValueInfoProto) -> &str {
 }
 
 fn standard_opset(header: &ModelProto) -> Result<i64, TrainError> {
-    let standard = header.opset_import.iter().find(|set| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx")));
+    let standard =
+        header.opset_import.iter().find(|set| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx")));
     let version = standard.and_then(|set| set.version).unwrap_or(1);
     if OPSETS.contains(&version) {
         return Ok(version);

@@ -52,7 +52,9 @@ pub fn numbers(tensor: &TensorProto, most: usize) -> Option<Vec<f64>> {
             raw.as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
         }
         DataType::Double => tensor.double_data.clone(),
-        DataType::Int32 | DataType::Int64 => ints(tensor, most)?.into_iter().map(|value| value as f64).collect(),
+        DataType::Int32 | DataType::Int64 => {
+            ints(tensor, most)?.into_iter().map(|value| value as f64).collect()
+        }
         _ => return None,
     };
     (values.len() == elements).then_some(values)

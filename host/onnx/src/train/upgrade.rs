@@ -59,13 +59,16 @@ pub fn softmax(source: &mut Source, shapes: &Shapes) -> Result<(), TrainError> {
         return Ok(());
     }
     for node in &mut source.nodes {
-        if !matches!(op(&node.proto), "Softmax" | "LogSoftmax" | "Hardmax") || !node::is_standard(&node.proto) {
+        if !matches!(op(&node.proto), "Softmax" | "LogSoftmax" | "Hardmax") || !node::is_standard(&node.proto)
+        {
             continue;
         }
         let axis = node::int(&node.proto, "axis").unwrap_or(1);
-        let rank = node::input(&node.proto, 0).and_then(|name| shapes.of(name)).map(|shape| shape.len() as i64);
+        let rank =
+            node::input(&node.proto, 0).and_then(|name| shapes.of(name)).map(|shape| shape.len() as i64);
         if axis != -1 && rank.map(|rank| rank - 1) != Some(axis) {
-            return Err(node.refuse("before opset 13 it joins all axes from its own on: export with opset 13 or later"));
+            return Err(node
+                .refuse("before opset 13 it joins all axes from its own on: export with opset 13 or later"));
         }
         node.proto.attribute = vec![node::with_int("axis", -1)];
     }
@@ -76,7 +79,9 @@ pub fn softmax(source: &mut Source, shapes: &Shapes) -> Result<(), TrainError> {
 pub fn infer_form(proto: &mut NodeProto) {
     proto.output.truncate(1);
     for attribute in &mut proto.attribute {
-        if attribute.name.as_deref() == Some("training_mode") && attribute.r#type == Some(AttributeType::Int.into()) {
+        if attribute.name.as_deref() == Some("training_mode")
+            && attribute.r#type == Some(AttributeType::Int.into())
+        {
             attribute.i = Some(0);
         }
     }

@@ -45,15 +45,19 @@ enum Use {
 }
 
 /// Operators that leave the elements of their first input as they are.
-const VIEWS: &[&str] = &["Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "Expand"];
+const VIEWS: &[&str] =
+    &["Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "Expand"];
 
 /// Selects among the constants that `nodes` read, which are those that the loss depends on.
 pub fn select(source: &Source, nodes: &[&Node], patterns: &[String]) -> Result<Selection, TrainError> {
     let readers = readers(nodes);
-    let producers: HashMap<&str, &Node> =
-        nodes.iter().flat_map(|node| node.proto.output.iter().map(|output| (output.as_str(), *node))).collect();
+    let producers: HashMap<&str, &Node> = nodes
+        .iter()
+        .flat_map(|node| node.proto.output.iter().map(|output| (output.as_str(), *node)))
+        .collect();
     let statistics = statistics(source, nodes)?;
-    let is_statistic = |name: &str| statistics.iter().any(|(_, names)| names.iter().any(|other| other == name));
+    let is_statistic =
+        |name: &str| statistics.iter().any(|(_, names)| names.iter().any(|other| other == name));
 
     let mut selection = Selection::default();
     let mut found = Vec::new();
@@ -128,9 +132,8 @@ fn used(name: &str, readers: &Readers<'_>, producers: &HashMap<&str, &Node>, dep
     let uses = readers.get(name).into_iter().flatten().map(|&(node, at)| {
         let op = if node::is_standard(&node.proto) { op(&node.proto) } else { "" };
         match (op, at) {
-            (view, 0) if VIEWS.contains(&view) && depth < MAX_VIEWS => {
-                node::output(&node.proto, 0).map_or(Use::Constant, |view| used(view, readers, producers, depth + 1))
-            }
+            (view, 0) if VIEWS.contains(&view) && depth < MAX_VIEWS => node::output(&node.proto, 0)
+                .map_or(Use::Constant, |view| used(view, readers, producers, depth + 1)),
             ("Gemm" | "MatMul", _) | ("Gather", 0) | ("PRelu", 1) => Use::Parameter,
             ("Conv" | "ConvTranspose" | "BatchNormalization" | "LayerNormalization", 1 | 2)
             | ("InstanceNormalization" | "GroupNormalization", 1 | 2) => Use::Parameter,

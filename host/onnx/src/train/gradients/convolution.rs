@@ -51,7 +51,8 @@ impl Form {
 
 /// A convolution's attributes.
 pub fn attributes(windows: &[Window], group: usize) -> Vec<AttributeProto> {
-    let each = |value: fn(&Window) -> usize| windows.iter().map(|window| value(window) as i64).collect::<Vec<_>>();
+    let each =
+        |value: fn(&Window) -> usize| windows.iter().map(|window| value(window) as i64).collect::<Vec<_>>();
     let pads = [each(|window| window.pads.0), each(|window| window.pads.1)].concat();
     vec![
         node::with_ints("strides", &each(|window| window.stride)),
@@ -119,7 +120,11 @@ fn input_gradient(
     (g, w, x): (&str, &str, &str),
     (x_shape, y_shape): (&Shape, &Shape),
 ) -> String {
-    let left = form.windows.iter().enumerate().map(|(at, window)| uncovered(window, &x_shape[at + 2], &y_shape[at + 2]));
+    let left = form
+        .windows
+        .iter()
+        .enumerate()
+        .map(|(at, window)| uncovered(window, &x_shape[at + 2], &y_shape[at + 2]));
     let left: Vec<Option<usize>> = left.collect();
     let mut attributes = form.attributes();
     // Where the size is not known, all that a window may have left over is made, and cut off when computed.
@@ -181,7 +186,12 @@ fn kernel_gradient(
     let windows: Vec<Window> = form
         .windows
         .iter()
-        .map(|window| Window { stride: window.dilation, dilation: window.stride, pads: window.pads, ..turned })
+        .map(|window| Window {
+            stride: window.dilation,
+            dilation: window.stride,
+            pads: window.pads,
+            ..turned
+        })
         .collect();
     let mut gradient = b.graph.op("Conv", &[&images, &kernels], attributes(&windows, form.group));
     let exact = form.windows.iter().enumerate().all(|(at, window)| {

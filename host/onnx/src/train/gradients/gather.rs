@@ -40,13 +40,20 @@ pub fn gather(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
     let (depth, off_on) = (b.graph.int(rows as i64), b.graph.floats(&[2], &[0.0, 1.0]));
     let picks = b.graph.op("OneHot", &[&flat, &depth, &off_on], vec![node::with_int("axis", -1)]);
     let picks = b.graph.transpose(&picks, &[1, 0]);
-    let others: Vec<_> = shape.iter().enumerate().filter(|&(axis, _)| axis != at).map(|(_, dim)| dim.clone()).collect();
+    let others: Vec<_> =
+        shape.iter().enumerate().filter(|&(axis, _)| axis != at).map(|(_, dim)| dim.clone()).collect();
     // Rows are as long as what is left of `x`; the number of indices may be known only when it is computed.
-    let matrix = match (crate::train::dim::elements(&others).and_then(|dim| dim.size()), crate::train::dim::elements(&index_shape).and_then(|dim| dim.size())) {
-        (Some(width), _) => b.graph.reshape(&turned, &[-1, width as i64]),
-        (None, Some(count)) => b.graph.reshape(&turned, &[count as i64, -1]),
-        _ => return Err(step.refuse("neither the number of its indices nor the length of its rows is known before it is computed")),
-    };
+    let matrix =
+        match (
+            crate::train::dim::elements(&others).and_then(|dim| dim.size()),
+            crate::train::dim::elements(&index_shape).and_then(|dim| dim.size()),
+        ) {
+            (Some(width), _) => b.graph.reshape(&turned, &[-1, width as i64]),
+            (None, Some(count)) => b.graph.reshape(&turned, &[count as i64, -1]),
+            _ => return Err(step.refuse(
+                "neither the number of its indices nor the length of its rows is known before it is computed",
+            )),
+        };
     let sums = b.graph.op("MatMul", &[&picks, &matrix], vec![]);
     if at == 0 {
         let gradient = b.graph.reshape_like(&sums, x, Some(&shape));

@@ -33,7 +33,8 @@ pub fn reshape(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
 /// The order is undone.
 pub fn transpose(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
     let rank = b.shape(step, step.input(0)?)?.len();
-    let order = Shapes::order(step.proto(), rank).ok_or_else(|| step.refuse("its perm is no order of its axes"))?;
+    let order =
+        Shapes::order(step.proto(), rank).ok_or_else(|| step.refuse("its perm is no order of its axes"))?;
     let mut back = vec![0; rank];
     for (to, &from) in order.iter().enumerate() {
         back[from] = to;

@@ -57,13 +57,18 @@ impl Pool {
     /// `[-1, O₁, K₁, O₂, K₂ …]`: the input with each axis cut into windows.
     fn cut(&self) -> Vec<i64> {
         let cuts = self.output.iter().zip(&self.windows);
-        std::iter::once(-1).chain(cuts.flat_map(|(&size, window)| [size as i64, window.kernel as i64])).collect()
+        std::iter::once(-1)
+            .chain(cuts.flat_map(|(&size, window)| [size as i64, window.kernel as i64]))
+            .collect()
     }
 
     /// From [`cut`](Self::cut) to `[-1, O₁, O₂ …, K₁, K₂ …]`.
     fn rows(&self) -> Vec<usize> {
         let rank = self.windows.len();
-        std::iter::once(0).chain((0..rank).map(|at| 2 * at + 1)).chain((0..rank).map(|at| 2 * at + 2)).collect()
+        std::iter::once(0)
+            .chain((0..rank).map(|at| 2 * at + 1))
+            .chain((0..rank).map(|at| 2 * at + 2))
+            .collect()
     }
 
     /// The windows as those of a transposed convolution that gives the input's size, and what it leaves over.
@@ -107,7 +112,8 @@ pub fn max(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
         let rows = b.graph.transpose(&cut, &order);
         let rows = b.graph.reshape(&rows, &[&[-1], sizes.as_slice(), &[elements as i64]].concat());
         let last = rank as i64 + 1;
-        let largest = b.graph.op("ArgMax", &[&rows], vec![node::with_int("axis", last), node::with_int("keepdims", 0)]);
+        let largest =
+            b.graph.op("ArgMax", &[&rows], vec![node::with_int("axis", last), node::with_int("keepdims", 0)]);
         let hot = b.graph.op("OneHot", &[&largest, &depth, &off_on], vec![node::with_int("axis", -1)]);
         let g = b.graph.reshape(g, &[&[-1], sizes.as_slice(), &[1]].concat());
         let rows = b.graph.mul(&hot, &g);
@@ -130,7 +136,8 @@ pub fn max(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
     let kernel = single_ones(b, &pool);
     let bare: Vec<Window> = windows.iter().map(|window| Window { pads: (0, 0), ..*window }).collect();
     let rows = b.graph.op("Conv", &[&images, &kernel], attributes(&bare, 1));
-    let largest = b.graph.op("ArgMax", &[&rows], vec![node::with_int("axis", 1), node::with_int("keepdims", 0)]);
+    let largest =
+        b.graph.op("ArgMax", &[&rows], vec![node::with_int("axis", 1), node::with_int("keepdims", 0)]);
     let hot = b.graph.op("OneHot", &[&largest, &depth, &off_on], vec![node::with_int("axis", 1)]);
     let g = b.graph.reshape(g, &pool.one_channel(&pool.output));
     let rows = b.graph.mul(&hot, &g);
@@ -144,7 +151,8 @@ fn single_ones(b: &mut Backward<'_>, pool: &Pool) -> String {
     let elements = pool.elements();
     let mut values = vec![0.0; elements * elements];
     values.iter_mut().step_by(elements + 1).for_each(|value| *value = 1.0);
-    let dims: Vec<usize> = [elements, 1].into_iter().chain(pool.windows.iter().map(|window| window.kernel)).collect();
+    let dims: Vec<usize> =
+        [elements, 1].into_iter().chain(pool.windows.iter().map(|window| window.kernel)).collect();
     b.graph.floats(&dims, &values)
 }
 
@@ -167,12 +175,15 @@ pub fn average(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
     let with_padding = node::int(step.proto(), "count_include_pad").unwrap_or(0) != 0;
     let mut shares = vec![1.0];
     for ((window, &size), &positions) in pool.windows.iter().zip(&pool.input).zip(&pool.output) {
-        let counts: Vec<f32> = (0..positions).map(|at| counted(window, size, at, with_padding) as f32).collect();
-        shares = shares.iter().flat_map(|share| counts.iter().map(move |count| share / count.max(1.0))).collect();
+        let counts: Vec<f32> =
+            (0..positions).map(|at| counted(window, size, at, with_padding) as f32).collect();
+        shares =
+            shares.iter().flat_map(|share| counts.iter().map(move |count| share / count.max(1.0))).collect();
     }
     let dims: Vec<usize> = [1, 1].into_iter().chain(pool.output.iter().copied()).collect();
     let shares = b.graph.floats(&dims, &shares);
-    let dims: Vec<usize> = [1, 1].into_iter().chain(pool.windows.iter().map(|window| window.kernel)).collect();
+    let dims: Vec<usize> =
+        [1, 1].into_iter().chain(pool.windows.iter().map(|window| window.kernel)).collect();
     let ones = b.graph.floats(&dims, &vec![1.0; elements]);
     let g = b.graph.reshape(g, &pool.one_channel(&pool.output));
     let rows = b.graph.mul(&g, &shares);

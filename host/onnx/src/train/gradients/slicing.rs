@@ -67,8 +67,7 @@ pub fn slice(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
         let whole = shape[at].size().ok_or_else(|| {
             step.refuse(format!("the size of axis {at} of \"{x}\" is known only when it is computed"))
         })?;
-        let (first, count) =
-            span(whole, start, end, pace).ok_or_else(|| step.refuse("its step is 0"))?;
+        let (first, count) = span(whole, start, end, pace).ok_or_else(|| step.refuse("its step is 0"))?;
         if count == 0 {
             return Err(step.refuse("it takes nothing, so there is no gradient"));
         }
@@ -122,7 +121,9 @@ fn spread_out(b: &mut Backward<'_>, a: &str, at: usize, rank: usize, gap: usize)
 /// What was added is cut off again; only zeros or another constant can be added.
 pub fn pad(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
     if !matches!(node::text(step.proto(), "mode"), "" | "constant") {
-        return Err(step.refuse("it pads with elements of its input; only constant padding has a gradient here"));
+        return Err(
+            step.refuse("it pads with elements of its input; only constant padding has a gradient here")
+        );
     }
     let x = step.input(0)?;
     let shape = b.shape(step, x)?;
@@ -133,14 +134,15 @@ pub fn pad(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
     let mut gradient = g.to_owned();
     if !axes.is_empty() {
         let changed: Vec<_> = axes.iter().map(|&at| shape[at].clone()).collect();
-        let whole = sizes(&changed).ok_or_else(|| {
-            step.refuse(format!("the sizes of \"{x}\" are known only when it is computed"))
-        })?;
+        let whole = sizes(&changed)
+            .ok_or_else(|| step.refuse(format!("the sizes of \"{x}\" are known only when it is computed")))?;
         // Cut by what was added, then padded by what was taken away.
         let kept: Vec<(i64, i64)> = axes
             .iter()
             .zip(whole)
-            .map(|(&at, size)| (pads[at].0.max(0), pads[at].0.max(0) + size as i64 + pads[at].0.min(0) + pads[at].1.min(0)))
+            .map(|(&at, size)| {
+                (pads[at].0.max(0), pads[at].0.max(0) + size as i64 + pads[at].0.min(0) + pads[at].1.min(0))
+            })
             .collect();
         let starts = b.graph.ints(&kept.iter().map(|kept| kept.0).collect::<Vec<_>>());
         let ends = b.graph.ints(&kept.iter().map(|kept| kept.1).collect::<Vec<_>>());
@@ -148,7 +150,9 @@ pub fn pad(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
         gradient = b.graph.op("Slice", &[&gradient, &starts, &ends, &axes], vec![]);
         let taken: Vec<(usize, usize)> = pads
             .iter()
-            .map(|&(before, behind)| (before.min(0).unsigned_abs() as usize, behind.min(0).unsigned_abs() as usize))
+            .map(|&(before, behind)| {
+                (before.min(0).unsigned_abs() as usize, behind.min(0).unsigned_abs() as usize)
+            })
             .collect();
         gradient = b.graph.pad(&gradient, &taken, 0.0);
     }

@@ -90,7 +90,8 @@ impl Shapes {
         for node in &source.nodes {
             shapes.node(&node.proto);
             for output in &node.proto.output {
-                if let (false, Some(info)) = (shapes.shapes.contains_key(output), declared.get(output.as_str()))
+                if let (false, Some(info)) =
+                    (shapes.shapes.contains_key(output), declared.get(output.as_str()))
                     && let Some(shape) = shapes.declared(info)
                 {
                     shapes.set(output, shape);
@@ -159,8 +160,8 @@ impl Shapes {
             "ConvTranspose" => self.conv_transpose(node),
             "MaxPool" | "AveragePool" => self.pool(node),
             "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(node),
-            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
-            | "ReduceSumSquare" | "ReduceLogSum" | "ReduceLogSumExp" => self.reduced(node),
+            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1"
+            | "ReduceL2" | "ReduceSumSquare" | "ReduceLogSum" | "ReduceLogSumExp" => self.reduced(node),
             "ArgMax" | "ArgMin" => self.arg(node),
             "Shape" => self.shape_of(node),
             "Size" => Some(vec![]),

@@ -176,7 +176,8 @@ impl Shapes {
                 && let Some(values) = input(node, 0).and_then(|name| self.entries.get(name)).cloned()
                 && let Some((first, count)) = span(values.len(), start, end, step)
             {
-                let picked = (0..count as i64).map(|at| values.get(usize::try_from(first as i64 + at * step).ok()?));
+                let picked =
+                    (0..count as i64).map(|at| values.get(usize::try_from(first as i64 + at * step).ok()?));
                 if let Some(picked) = picked.map(|entry| entry.cloned()).collect::<Option<Vec<_>>>() {
                     self.entries.insert(output(node, 0)?.to_owned(), picked);
                 }
@@ -189,9 +190,11 @@ impl Shapes {
     /// The sizes of a split's parts.
     pub fn parts(&self, node: &NodeProto, size: usize) -> Option<Vec<usize>> {
         let parts = match input(node, 1) {
-            Some(name) => {
-                self.ints(name)?.into_iter().map(|part| usize::try_from(part).ok()).collect::<Option<Vec<_>>>()?
-            }
+            Some(name) => self
+                .ints(name)?
+                .into_iter()
+                .map(|part| usize::try_from(part).ok())
+                .collect::<Option<Vec<_>>>()?,
             None => {
                 let count = node::int(node, "num_outputs").map_or(node.output.len(), |count| count as usize);
                 let part = size.div_ceil(count.max(1));
@@ -259,7 +262,8 @@ impl Shapes {
         let padded = x.iter().zip(pads).map(|(dim, (before, behind))| match dim.size() {
             _ if (before, behind) == (0, 0) => dim.clone(),
             Some(size) => {
-                let size = i64::try_from(size).ok().and_then(|size| size.checked_add(before)?.checked_add(behind));
+                let size =
+                    i64::try_from(size).ok().and_then(|size| size.checked_add(before)?.checked_add(behind));
                 size.and_then(|size| usize::try_from(size).ok()).map_or_else(|| self.unknown(), Dim::known)
             }
             None => self.unknown(),

@@ -159,7 +159,11 @@ impl Shapes {
 
     /// The windows of a transposed convolution: as those of the convolution whose gradient it is.
     pub fn transposed_windows(node: &NodeProto, input: &[Dim], kernel: &[usize]) -> Option<Vec<Window>> {
-        if matches!(node::text(node, "auto_pad"), "" | "NOTSET" | "VALID") { Self::windows(node, input, kernel) } else { None }
+        if matches!(node::text(node, "auto_pad"), "" | "NOTSET" | "VALID") {
+            Self::windows(node, input, kernel)
+        } else {
+            None
+        }
     }
 
     pub(super) fn global_pool(&mut self, node: &NodeProto) -> Option<Shape> {

@@ -101,7 +101,11 @@ fn check(case: &Case) {
     let mut after = made.weights.clone();
     let train = Engine::load(&made.train);
     let told = step(&train, &mut after, &x, &Input::Floats((y_shape, labels.clone())), LR);
-    assert!((f64::from(told) - loss(&made.weights)).abs() < 1e-4 * f64::from(told).max(1.0), "{}: loss", case.nodes);
+    assert!(
+        (f64::from(told) - loss(&made.weights)).abs() < 1e-4 * f64::from(told).max(1.0),
+        "{}: loss",
+        case.nodes
+    );
 
     let h = if matches!(case.range, Apart) { 2e-3 } else { 1e-2 };
     for (at, weight) in made.weights.iter().enumerate() {
@@ -219,8 +223,18 @@ fn convolutions() {
         case("y = Conv(a, b) strides=2,2", &[2, 6, 7], &[("b", &[3, 2, 3, 2])], Any),
         case("y = Conv(a, b) pads=1,2,0,1", &[2, 5, 5], &[("b", &[3, 2, 3, 3])], Any),
         case("y = Conv(a, b) dilations=2,2 pads=1,1,1,1", &[2, 6, 6], &[("b", &[3, 2, 3, 2])], Any),
-        case("y = Conv(a, b) strides=3,2 dilations=2,1 pads=2,1,1,2", &[1, 9, 8], &[("b", &[2, 1, 3, 3])], Any),
-        case("y = Conv(a, b, c) group=2 strides=2,1 pads=1,1,1,1", &[4, 5, 5], &[("b", &[6, 2, 3, 3]), ("c", &[6])], Any),
+        case(
+            "y = Conv(a, b) strides=3,2 dilations=2,1 pads=2,1,1,2",
+            &[1, 9, 8],
+            &[("b", &[2, 1, 3, 3])],
+            Any,
+        ),
+        case(
+            "y = Conv(a, b, c) group=2 strides=2,1 pads=1,1,1,1",
+            &[4, 5, 5],
+            &[("b", &[6, 2, 3, 3]), ("c", &[6])],
+            Any,
+        ),
         case("y = Conv(a, b) group=3 pads=1,1,1,1", &[3, 4, 4], &[("b", &[3, 1, 3, 3])], Any),
         case("y = Conv(a, b) auto_pad=SAME_UPPER strides=2,2", &[2, 5, 6], &[("b", &[3, 2, 3, 3])], Any),
         case("y = Conv(a, b) auto_pad=SAME_LOWER", &[2, 5, 4], &[("b", &[3, 2, 2, 2])], Any),
@@ -232,9 +246,19 @@ fn convolutions() {
 fn transposed_convolutions() {
     check_all(&[
         case("y = ConvTranspose(a, b, c)", &[2, 3, 4], &[("b", &[2, 3, 3, 2]), ("c", &[3])], Any),
-        case("y = ConvTranspose(a, b) strides=2,2 pads=1,1,1,1 output_padding=1,1", &[2, 3, 4], &[("b", &[2, 3, 3, 3])], Any),
+        case(
+            "y = ConvTranspose(a, b) strides=2,2 pads=1,1,1,1 output_padding=1,1",
+            &[2, 3, 4],
+            &[("b", &[2, 3, 3, 3])],
+            Any,
+        ),
         case("y = ConvTranspose(a, b) strides=2,3 dilations=2,1", &[2, 3, 3], &[("b", &[2, 2, 2, 3])], Any),
-        case("y = ConvTranspose(a, b, c) group=2 strides=2,2", &[4, 3, 3], &[("b", &[4, 3, 2, 2]), ("c", &[6])], Any),
+        case(
+            "y = ConvTranspose(a, b, c) group=2 strides=2,2",
+            &[4, 3, 3],
+            &[("b", &[4, 3, 2, 2]), ("c", &[6])],
+            Any,
+        ),
         case("y = ConvTranspose(a, b) strides=2,", &[2, 4], &[("b", &[2, 3, 3])], Any),
     ]);
 }
@@ -262,7 +286,12 @@ fn pools() {
 fn normalisation_over_the_last_axes() {
     check_all(&[
         case("y = LayerNormalization(a, b, c)", &[6], &[("b", &[6]), ("c", &[6])], Any),
-        case("y = LayerNormalization(a, b, c) axis=-2 epsilon=0.01", &[3, 4], &[("b", &[3, 4]), ("c", &[3, 4])], Any),
+        case(
+            "y = LayerNormalization(a, b, c) axis=-2 epsilon=0.01",
+            &[3, 4],
+            &[("b", &[3, 4]), ("c", &[3, 4])],
+            Any,
+        ),
         case("y = LayerNormalization(a, b) axis=2", &[3, 4], &[("b", &[4])], Any),
     ]);
 }
@@ -287,7 +316,12 @@ fn movements() {
         case("y = Flatten(a)", &[2, 3], &[], Any),
         case("y = Reshape(a, [-1, 6])", &[2, 3], &[], Any),
         case("y = Reshape(a, [0, 3, -1])", &[2, 6], &[], Any),
-        case("s = Shape(a)\nn = Gather(s, [0])\nt = Concat(n, [-1]) axis=0\ny = Reshape(a, t)", &[2, 3], &[], Any),
+        case(
+            "s = Shape(a)\nn = Gather(s, [0])\nt = Concat(n, [-1]) axis=0\ny = Reshape(a, t)",
+            &[2, 3],
+            &[],
+            Any,
+        ),
         case("y = Transpose(a) perm=0,2,1", &[2, 3], &[], Any),
         case("t = Transpose(a) perm=2,0,1\ny = Transpose(t) perm=1,2,0", &[2, 3], &[], Any),
         case("u = Unsqueeze(a, [1, 3])\ny = Squeeze(u, [1])", &[2], &[], Any),

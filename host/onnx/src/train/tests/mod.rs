@@ -66,7 +66,8 @@ impl Net {
 
     fn operand(&mut self, text: &str) -> String {
         let name = format!("c{}", self.constants.len());
-        let numbers = || text[1..text.len() - 1].split(',').map(str::trim).filter(|number| !number.is_empty());
+        let numbers =
+            || text[1..text.len() - 1].split(',').map(str::trim).filter(|number| !number.is_empty());
         if text.starts_with('[') {
             let values: Vec<i64> = numbers().map(|number| number.parse().unwrap()).collect();
             self.constants.push(tensor::of_ints(&name, &[values.len()], &values));
@@ -88,7 +89,11 @@ impl Net {
         let rest: Vec<_> = self.x[1..].iter().map(|&size| dim::Dim::known(size as usize)).collect();
         let x = match self.x[0] {
             -1 => ports::samples("x", DataType::Float.into(), &rest),
-            _ => ports::fixed("x", DataType::Float, &self.x.iter().map(|&size| size as usize).collect::<Vec<_>>()),
+            _ => ports::fixed(
+                "x",
+                DataType::Float,
+                &self.x.iter().map(|&size| size as usize).collect::<Vec<_>>(),
+            ),
         };
         let y = ValueInfoProto { name: Some("y".to_owned()), ..x.clone() };
         let y = ValueInfoProto { r#type: shapeless(y.r#type), ..y };
@@ -170,7 +175,8 @@ impl Engine {
     pub fn load(model: &ModelProto) -> Self {
         let bytes = crate::write(model);
         crate::read(bytes.clone()).unwrap();
-        let outputs = model.graph.as_ref().unwrap().output.iter().map(|output| name_of(output).to_owned()).collect();
+        let outputs =
+            model.graph.as_ref().unwrap().output.iter().map(|output| name_of(output).to_owned()).collect();
         let model = ModelOptions::with_all_ops().load(bytes.into()).unwrap();
         Self { model, outputs }
     }
@@ -188,7 +194,10 @@ impl Engine {
         let outputs: Vec<_> = self.outputs.iter().map(|name| id(name)).collect();
         let results = self.model.run(values.collect(), &outputs, None).unwrap();
         let arrays = results.into_iter().map(|value| match value {
-            Value::FloatTensor(tensor) => { let shape = tensor.shape().to_vec(); (shape, tensor.into_data()) }
+            Value::FloatTensor(tensor) => {
+                let shape = tensor.shape().to_vec();
+                (shape, tensor.into_data())
+            }
             Value::Int32Tensor(tensor) => {
                 (tensor.shape().to_vec(), tensor.into_data().into_iter().map(|value| value as f32).collect())
             }

@@ -48,10 +48,8 @@ fn bars(count: usize, seed: u64) -> (Array, Vec<i32>) {
 /// Loss and right answers.
 fn evaluate(made: &Trainable, weights: &[Weight], x: &Array, y: &[i32]) -> (f32, f32) {
     let engine = Engine::load(&made.evaluate);
-    let mut inputs = vec![
-        ("x".to_owned(), Input::Floats(x.clone())),
-        ("y".to_owned(), Input::Classes(y.to_vec())),
-    ];
+    let mut inputs =
+        vec![("x".to_owned(), Input::Floats(x.clone())), ("y".to_owned(), Input::Classes(y.to_vec()))];
     let taken: HashSet<&str> = made.evaluate.graph.as_ref().unwrap().input.iter().map(name_of).collect();
     inputs.extend(weight_inputs(weights).into_iter().filter(|(name, _)| taken.contains(name.as_str())));
     let outputs = engine.run(&inputs);
@@ -95,7 +93,13 @@ fn running_statistics_follow_the_batches() {
     step(&Engine::load(&made.train), &mut weights, &x, &Input::Floats((vec![3, 2], vec![0.0; 6])), 0.1);
     assert_eq!(weights[2].values, [0.75 + 0.25 * 2.0, 0.25 * 4.0]);
     let variance = [0.75 * 2.0 + 0.25, 0.75 + 0.25 * 4.0];
-    assert!(weights[3].values.iter().zip(variance).all(|(found, expected): (&f32, f32)| (found - expected).abs() < 1e-5));
+    assert!(
+        weights[3]
+            .values
+            .iter()
+            .zip(variance)
+            .all(|(found, expected): (&f32, f32)| (found - expected).abs() < 1e-5)
+    );
 }
 
 #[test]
@@ -124,7 +128,11 @@ fn gradients_of_batch_normalisation_are_those_of_the_batch() {
             };
             let expected = (moved(0.02) - moved(-0.02)) / 0.04;
             let found = (made.weights[at].values[index] - after[at].values[index]) / 1e4;
-            assert!((found - expected).abs() < 2e-4, "{}[{index}]: {found}, not {expected}", made.weights[at].name);
+            assert!(
+                (found - expected).abs() < 2e-4,
+                "{}[{index}]: {found}, not {expected}",
+                made.weights[at].name
+            );
         }
     }
 }
@@ -138,10 +146,19 @@ fn frozen_weights_stay_constants_and_frozen_statistics_normalise() {
     let made = trainable(cnn().model(), &options).unwrap();
     let names: Vec<_> = made.weights.iter().map(|weight| weight.name.as_str()).collect();
     assert_eq!(names, ["dense.weight", "dense.bias", "dropout.step"]);
-    assert_eq!(made.frozen, ["conv.weight", "conv.bias", "norm.weight", "norm.bias", "norm.mean", "norm.var"]);
+    assert_eq!(
+        made.frozen,
+        ["conv.weight", "conv.bias", "norm.weight", "norm.bias", "norm.mean", "norm.var"]
+    );
     let graph = made.train.graph.as_ref().unwrap();
-    assert!(graph.node.iter().any(|node| node::op(node) == "BatchNormalization"), "by the running statistics");
-    assert!(!graph.node.iter().any(|node| node::op(node) == "ConvTranspose"), "nothing goes back past the dense layer");
+    assert!(
+        graph.node.iter().any(|node| node::op(node) == "BatchNormalization"),
+        "by the running statistics"
+    );
+    assert!(
+        !graph.node.iter().any(|node| node::op(node) == "ConvTranspose"),
+        "nothing goes back past the dense layer"
+    );
     let mut weights = made.weights.clone();
     let (x, y) = bars(8, 1);
     let loss = step(&Engine::load(&made.train), &mut weights, &x, &Input::Classes(y), 0.1);
@@ -150,10 +167,8 @@ fn frozen_weights_stay_constants_and_frozen_statistics_normalise() {
 
 #[test]
 fn a_frozen_normalisation_lets_gradients_through() {
-    let options = Options {
-        freeze: vec!["norm.*".into()],
-        ..options(Loss::SoftmaxCrossEntropy, Optimizer::Sgd)
-    };
+    let options =
+        Options { freeze: vec!["norm.*".into()], ..options(Loss::SoftmaxCrossEntropy, Optimizer::Sgd) };
     let made = trainable(cnn().model(), &options).unwrap();
     let mut weights = made.weights.clone();
     let (x, y) = bars(8, 1);
@@ -184,7 +199,8 @@ fn graphs_keep_the_contract_and_the_models_own_names() {
 
     let ends = |model: &ModelProto| {
         let graph = model.graph.as_ref().unwrap();
-        let names = |infos: &[ValueInfoProto]| infos.iter().map(|info| name_of(info).to_owned()).collect::<Vec<_>>();
+        let names =
+            |infos: &[ValueInfoProto]| infos.iter().map(|info| name_of(info).to_owned()).collect::<Vec<_>>();
         (names(&graph.input), names(&graph.output))
     };
     let trained = ["conv.weight", "dense.weight", "conv.bias", "norm.weight", "norm.bias", "lr.weight"];
@@ -196,7 +212,10 @@ fn graphs_keep_the_contract_and_the_models_own_names() {
     assert!(inputs[3..].iter().zip(&outputs[1..]).all(|(weight, next)| *next == format!("{weight}.next")));
     let (inputs, outputs) = ends(&made.evaluate);
     assert_eq!((&inputs[..2], &inputs[2..]), (&["x".to_owned(), "y".to_owned()][..], &inputs[2..]));
-    assert_eq!((inputs[2..].to_vec(), outputs), (weights.iter().map(|&name| name.to_owned()).collect(), vec!["loss_sum".into(), "correct".into()]));
+    assert_eq!(
+        (inputs[2..].to_vec(), outputs),
+        (weights.iter().map(|&name| name.to_owned()).collect(), vec!["loss_sum".into(), "correct".into()])
+    );
     let (inputs, outputs) = ends(&made.infer);
     assert_eq!((inputs[0].as_str(), &outputs[..]), ("image", &["probabilities".to_owned()][..]));
 
@@ -216,7 +235,8 @@ fn losses_are_finite_however_large_the_scores() {
         let mut weights = made.weights.clone();
         // The first sample is as right as can be, the second as wrong.
         let x = (vec![2, 2], vec![1000.0, -1000.0, 1000.0, -1000.0]);
-        let x = if loss == Loss::SoftmaxCrossEntropy { x } else { (x.0, vec![1000.0, -1000.0, -1000.0, 1000.0]) };
+        let x =
+            if loss == Loss::SoftmaxCrossEntropy { x } else { (x.0, vec![1000.0, -1000.0, -1000.0, 1000.0]) };
         let found = step(&Engine::load(&made.train), &mut weights, &x, &y, 0.1);
         assert!((found - expected).abs() < 1.0, "{loss:?}: {found}");
         assert!(weights[0].values.iter().all(|value| value.is_finite()));
@@ -226,7 +246,10 @@ fn losses_are_finite_however_large_the_scores() {
 #[test]
 fn a_final_activation_is_part_of_its_loss() {
     let net = |last: &str| {
-        Net::new(&[-1, 2]).weight("w", &[2, 2], vec![0.3, -0.2, 0.5, 0.1]).nodes("z = MatMul(x, w)").nodes(last)
+        Net::new(&[-1, 2])
+            .weight("w", &[2, 2], vec![0.3, -0.2, 0.5, 0.1])
+            .nodes("z = MatMul(x, w)")
+            .nodes(last)
     };
     let steps = |last: &str, loss: Loss, y: Input| {
         let made = trainable(net(last).model(), &options(loss, Optimizer::Sgd)).unwrap();
@@ -266,7 +289,9 @@ fn evaluations_are_sums_over_samples() {
 
 #[test]
 fn dropout_drops_its_share_and_another_one_each_step() {
-    let net = Net::new(&[-1, 600]).weight("w", &[1, 600], vec![1.0; 600]).nodes("a = Mul(x, w)\ny = Dropout(a, {0.3})");
+    let net = Net::new(&[-1, 600])
+        .weight("w", &[1, 600], vec![1.0; 600])
+        .nodes("a = Mul(x, w)\ny = Dropout(a, {0.3})");
     let made = trainable(net.model(), &options(Loss::Mse, Optimizer::Sgd)).unwrap();
     let engine = Engine::load(&made.train);
     let (rows, columns) = (40, 600);

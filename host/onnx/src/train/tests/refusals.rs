@@ -26,14 +26,16 @@ fn an_operator_without_gradient_is_named_with_what_to_freeze() {
 
 #[test]
 fn an_operator_off_the_path_needs_no_gradient() {
-    let net = dense().nodes("c = CumSum(x, <1>)\na = MatMul(c, first.weight)\nm = ArgMax(a) axis=1\ny = Relu(a)");
+    let net =
+        dense().nodes("c = CumSum(x, <1>)\na = MatMul(c, first.weight)\nm = ArgMax(a) axis=1\ny = Relu(a)");
     assert!(trainable(net.model(), &options(Loss::Mse, Optimizer::Sgd)).is_ok());
 }
 
 #[test]
 fn a_pattern_that_names_nothing_is_refused() {
     let net = dense().nodes("y = MatMul(x, first.weight)");
-    let freeze = |pattern: &str| Options { freeze: vec![pattern.into()], ..options(Loss::Mse, Optimizer::Sgd) };
+    let freeze =
+        |pattern: &str| Options { freeze: vec![pattern.into()], ..options(Loss::Mse, Optimizer::Sgd) };
     let told = |pattern: &str| trainable(net.model(), &freeze(pattern)).unwrap_err().to_string();
     assert_eq!(told("frist*"), "no weight is called \"frist*\"; the weights are \"first.weight\"");
     assert_eq!(told("*"), "all weights are frozen: there is nothing to train");
@@ -42,9 +44,9 @@ fn a_pattern_that_names_nothing_is_refused() {
 #[test]
 fn what_is_no_weight_is_not_trained() {
     // A divisor of one element, an exponent, bounds, and a scale that a `Constant` node gives.
-    let net = dense()
-        .weight("divisor", &[1], vec![16.0])
-        .nodes("d = Div(x, divisor)\np = Pow(d, {2.0})\nc = Clip(p, {0.0}, {1.0})\ny = MatMul(c, first.weight)");
+    let net = dense().weight("divisor", &[1], vec![16.0]).nodes(
+        "d = Div(x, divisor)\np = Pow(d, {2.0})\nc = Clip(p, {0.0}, {1.0})\ny = MatMul(c, first.weight)",
+    );
     let made = trainable(net.model(), &options(Loss::Mse, Optimizer::Sgd)).unwrap();
     assert_eq!(made.weights.iter().map(|weight| weight.name.as_str()).collect::<Vec<_>>(), ["first.weight"]);
     let net = Net::new(&[-1, 4]).nodes("y = Mul(x, {2.0})");
@@ -125,7 +127,9 @@ fn shapes_that_overflow_are_no_panic() {
         let net = dense().nodes(&format!("a = MatMul(x, first.weight)\ny = Reshape(a, {shape})"));
         let _ = trainable(net.model(), &options(Loss::Mse, Optimizer::Sgd));
     }
-    for attributes in ["strides=0,0", "dilations=9223372036854775807,1", "pads=-1,0,0,0", "kernel_shape=0,0", "group=0"] {
+    for attributes in
+        ["strides=0,0", "dilations=9223372036854775807,1", "pads=-1,0,0,0", "kernel_shape=0,0", "group=0"]
+    {
         let net = Net::new(&[-1, 1, 4, 4])
             .weight("w", &[1, 1, 2, 2], vec![0.1; 4])
             .nodes(&format!("y = Conv(x, w) {attributes}"));
