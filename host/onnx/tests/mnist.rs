@@ -1,5 +1,7 @@
 //! The small CNN learns handwritten digits through the graph made for it, computed by rten.
 
+#![allow(clippy::unwrap_used, reason = "this is a test from its first line to its last")]
+
 use std::collections::HashMap;
 use std::fs::File;
 

@@ -31,7 +31,7 @@ pub struct Counter {
 impl Counter {
     /// Of the f32 weight `step`, one element.
     pub fn new(graph: &mut Graph, step: &str) -> Self {
-        let whole = graph.to_int(step);
+        let whole = graph.int_of(step);
         let step = modulo(graph, &whole);
         Self { step, dropouts: 0 }
     }
@@ -59,7 +59,7 @@ impl Counter {
 
         let dropped = graph.int((f64::from(ratio) * PRIME as f64).round() as i64 - 1);
         let kept = graph.op("Greater", &[&h, &dropped], vec![]);
-        let kept = graph.to_float(&kept);
+        let kept = graph.float_of(&kept);
         let mask = graph.scale(&kept, 1.0 / (1.0 - ratio));
         let mask = graph.op("Reshape", &[&mask, &shape], vec![]);
         graph.op_as("Mul", &[x, &mask], vec![], output);
@@ -84,6 +84,8 @@ impl Counter {
     fn hashes(&self, graph: &mut Graph, count: &str, key: &str) -> String {
         let (zero, one, prime) = (graph.int(0), graph.int(1), graph.int(PRIME));
         let index = graph.op("Range", &[&zero, count, &one], vec![]);
+        // Says again what it is: tract takes what comes of a shape for sizes, which it cannot square.
+        let index = graph.int_of(&index);
         let low = modulo(graph, &index);
         let low = graph.add(&low, key);
         let low = cube(graph, &low);

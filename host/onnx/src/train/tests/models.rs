@@ -297,7 +297,7 @@ fn dropout_drops_its_share_and_another_one_each_step() {
     let (rows, columns) = (40, 600);
     // With y = 0, the gradient of w[c] is 2/count · Σ over rows of mask², and the mask is 0 or 1/0.7.
     let mut weights = made.weights.clone();
-    let mut kept = |weights: &mut Vec<Weight>| -> Vec<f32> {
+    let kept = |weights: &mut Vec<Weight>| -> Vec<f32> {
         weights[0].values = vec![1.0; columns];
         let (x, y) = ((vec![rows, columns], vec![1.0; rows * columns]), vec![0.0; rows * columns]);
         step(&engine, weights, &x, &Input::Floats((vec![rows, columns], y)), 1.0);
