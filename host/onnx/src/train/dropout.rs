@@ -1,4 +1,5 @@
-//! Dropout that trains on every engine: its mask is arithmetic on integers, not a random operator.
+//! Dropout without random operators: its mask is arithmetic on integers. rten and ONNX Runtime compute it; tract 0.23
+//! does not, because it takes integers that come of a shape for symbolic sizes, which it cannot square.
 //!
 //! Engines differ in their random numbers, and some have none; a mask out of whole numbers is the same everywhere,
 //! and a run can be done again. The element in row `r` and column `c` of step `t` is dropped where
@@ -84,8 +85,6 @@ impl Counter {
     fn hashes(&self, graph: &mut Graph, count: &str, key: &str) -> String {
         let (zero, one, prime) = (graph.int(0), graph.int(1), graph.int(PRIME));
         let index = graph.op("Range", &[&zero, count, &one], vec![]);
-        // Says again what it is: tract takes what comes of a shape for sizes, which it cannot square.
-        let index = graph.int_of(&index);
         let low = modulo(graph, &index);
         let low = graph.add(&low, key);
         let low = cube(graph, &low);
