@@ -1,5 +1,8 @@
-//! Measures loss and accuracy with a model's evaluation graph: `(x, y, weights…) → (loss_sum, correct)`, both sums
-//! over the batch, so that batches of different sizes add up.
+//! Measures a model with its evaluation graph: `(x, y, weights…) → (NAME_sum…, correct)`, all sums over the batch, so
+//! that batches of different sizes add up. An output `NAME_sum` (f32, one element) becomes the metric `NAME`, its mean
+//! over the samples; `correct` (i64, one element), where there is one, becomes `accuracy`.
+
+use std::collections::BTreeMap;
 
 use sedge_sdk::dataset::{self, Batching, Split};
 use sedge_sdk::{Error, Evaluator, Graph, Metric, Report, Weights};
@@ -43,9 +46,14 @@ impl From<Part> for Split {
     }
 }
 
-struct LossAndAccuracy;
+/// The output that counts right answers.
+const CORRECT: &str = "correct";
+/// What the names of other sums end in.
+const SUM: &str = "_sum";
 
-impl Evaluator for LossAndAccuracy {
+struct Means;
+
+impl Evaluator for Means {
     type Parameters = Parameters;
 
     fn evaluate(parameters: Parameters, candidate: &Weights) -> Result<Report, Error> {
@@ -59,10 +67,14 @@ impl Evaluator for LossAndAccuracy {
         for batch in dataset::read(&parameters.dataset, parameters.split.into(), batching)? {
             let batch = batch?;
             let samples = batch.samples();
-            let mut outputs = graph.compute(batch.into_columns())?;
-            let loss = outputs.take("loss_sum")?.item_f32()?;
-            let correct = outputs.take("correct")?.item_i64()?;
-            sums.add(samples, loss, correct)?;
+            sums.samples += samples;
+            for (name, tensor) in graph.compute(batch.into_columns())?.into_tensors() {
+                if name == CORRECT {
+                    sums.add_correct(samples, tensor.item_i64()?)?;
+                } else if let Some(metric) = name.strip_suffix(SUM) {
+                    sums.add(metric, tensor.item_f32()?);
+                }
+            }
         }
         sums.report().ok_or_else(|| {
             let part = parameters.split;
@@ -78,38 +90,37 @@ impl Evaluator for LossAndAccuracy {
 #[derive(Debug, Default)]
 struct Sums {
     samples: u64,
-    loss: f64,
-    correct: u64,
+    /// By the name of their metric.
+    sums: BTreeMap<String, f64>,
+    correct: Option<u64>,
 }
 
 impl Sums {
-    fn add(&mut self, samples: u64, loss: f32, correct: i64) -> Result<(), Error> {
+    fn add(&mut self, metric: &str, sum: f32) {
+        *self.sums.entry(metric.to_owned()).or_default() += f64::from(sum);
+    }
+
+    fn add_correct(&mut self, samples: u64, correct: i64) -> Result<(), Error> {
         let correct = u64::try_from(correct).ok().filter(|&correct| correct <= samples).ok_or_else(|| {
             Error::Other(format!("the graph counts {correct} right answers among {samples} samples"))
         })?;
-        self.samples += samples;
-        self.loss += f64::from(loss);
-        self.correct += correct;
+        *self.correct.get_or_insert_default() += correct;
         Ok(())
     }
 
-    /// Mean loss and accuracy; none if no sample was seen.
+    /// The means, accuracy last; none if no sample was seen.
     fn report(&self) -> Option<Report> {
         if self.samples == 0 {
             return None;
         }
         let samples = self.samples as f64;
-        Some(Report {
-            samples: self.samples,
-            metrics: vec![
-                Metric::new("loss", self.loss / samples),
-                Metric::new("accuracy", self.correct as f64 / samples),
-            ],
-        })
+        let means = self.sums.iter().map(|(name, sum)| Metric::new(name, sum / samples));
+        let accuracy = self.correct.map(|correct| Metric::new("accuracy", correct as f64 / samples));
+        Some(Report { samples: self.samples, metrics: means.chain(accuracy).collect() })
     }
 }
 
-sedge_sdk::export_evaluator!(LossAndAccuracy);
+sedge_sdk::export_evaluator!(Means);
 
 #[cfg(test)]
 mod tests {
@@ -118,17 +129,31 @@ mod tests {
     #[test]
     fn batches_of_different_sizes_add_up() {
         let mut sums = Sums::default();
-        sums.add(256, 128.0, 192).unwrap();
-        sums.add(64, 32.0, 48).unwrap();
+        for (samples, loss, correct) in [(256, 128.0, 192), (64, 32.0, 48)] {
+            sums.samples += samples;
+            sums.add("loss", loss);
+            sums.add_correct(samples, correct).unwrap();
+        }
         let report = sums.report().unwrap();
         assert_eq!(report.samples, 320);
-        assert_eq!((report.metrics[0].value, report.metrics[1].value), (0.5, 0.75));
+        let metrics: Vec<_> =
+            report.metrics.iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
+        assert_eq!(metrics, [("loss", 0.5), ("accuracy", 0.75)]);
+    }
+
+    #[test]
+    fn a_graph_that_counts_no_right_answers_has_no_accuracy() {
+        let mut sums = Sums { samples: 4, ..Sums::default() };
+        sums.add("absolute_error", 2.0);
+        sums.add("loss", 1.0);
+        let metrics: Vec<_> = sums.report().unwrap().metrics.into_iter().map(|metric| metric.name).collect();
+        assert_eq!(metrics, ["absolute_error", "loss"]);
     }
 
     #[test]
     fn a_count_beyond_the_samples_is_an_error() {
-        assert!(Sums::default().add(10, 1.0, 11).is_err());
-        assert!(Sums::default().add(10, 1.0, -1).is_err());
+        assert!(Sums::default().add_correct(10, 11).is_err());
+        assert!(Sums::default().add_correct(10, -1).is_err());
     }
 
     #[test]

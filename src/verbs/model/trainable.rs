@@ -227,7 +227,15 @@ mod tests {
             ],
             frozen: vec!["stem.weight".into()],
         };
-        insta::assert_snapshot!(screen::plain(&page(&made, None)), @"");
+        insta::assert_snapshot!(screen::plain(&page(&made, None)), @"
+        WEIGHT              SHAPE          PARAMETERS   CHANGES
+        conv.weight         [8, 1, 3, 3]           72   trained
+        norm.running_mean   [8]                     8   follows the batches
+
+        and 1 tensors of state, 72 numbers
+
+        frozen: stem.weight
+        ");
     }
 
     #[test]
@@ -237,6 +245,9 @@ mod tests {
             weights: vec!["embedding.weight".into()],
         };
         let told = screen::plain(&crate::failure::report(&failure(Path::new("m.onnx"), &error).into(), None));
-        insta::assert_snapshot!(told, @"");
+        insta::assert_snapshot!(told, @r#"
+        error: m.onnx: node 3 "/rnn" (LSTM) has no gradient here, and it lies between the loss and "embedding.weight"
+          hint: leave what lies before it out of training: `--freeze` with a pattern of those names, e.g. `--freeze 'embedding.*'`
+        "#);
     }
 }

@@ -203,7 +203,7 @@ impl<'a> Backward<'a> {
         let shape = graph.unary("Shape", operand);
         let one = graph.int(1);
         let ones = graph.op("Equal", &[&shape, &one], vec![]);
-        let ones = graph.to_float(&ones);
+        let ones = graph.float_of(&ones);
         let axes = graph.unary("NonZero", &ones);
         let axes = graph.squeeze(&axes, &[0]);
         let attributes = vec![node::with_int("keepdims", 1), node::with_int("noop_with_empty_axes", 1)];

@@ -1,4 +1,5 @@
-//! Dropout that trains on every engine: its mask is arithmetic on integers, not a random operator.
+//! Dropout without random operators: its mask is arithmetic on integers. rten and ONNX Runtime compute it; tract 0.23
+//! does not, because it takes integers that come of a shape for symbolic sizes, which it cannot square.
 //!
 //! Engines differ in their random numbers, and some have none; a mask out of whole numbers is the same everywhere,
 //! and a run can be done again. The element in row `r` and column `c` of step `t` is dropped where
@@ -31,7 +32,7 @@ pub struct Counter {
 impl Counter {
     /// Of the f32 weight `step`, one element.
     pub fn new(graph: &mut Graph, step: &str) -> Self {
-        let whole = graph.to_int(step);
+        let whole = graph.int_of(step);
         let step = modulo(graph, &whole);
         Self { step, dropouts: 0 }
     }
@@ -59,7 +60,7 @@ impl Counter {
 
         let dropped = graph.int((f64::from(ratio) * PRIME as f64).round() as i64 - 1);
         let kept = graph.op("Greater", &[&h, &dropped], vec![]);
-        let kept = graph.to_float(&kept);
+        let kept = graph.float_of(&kept);
         let mask = graph.scale(&kept, 1.0 / (1.0 - ratio));
         let mask = graph.op("Reshape", &[&mask, &shape], vec![]);
         graph.op_as("Mul", &[x, &mask], vec![], output);

@@ -19,8 +19,6 @@ const STEP: &str = "dropout.step";
 pub struct Forward {
     /// What to go back along.
     pub steps: Vec<Step>,
-    /// Running statistics (name, value after the batch).
-    pub statistics: Vec<(String, String)>,
     /// The weight that counts the steps, if there is dropout.
     pub counter: Option<String>,
 }
@@ -110,7 +108,7 @@ pub fn train(
     shapes: &Shapes,
     selection: &Selection,
 ) -> Result<Forward, TrainError> {
-    let mut forward = Forward { steps: Vec::new(), statistics: Vec::new(), counter: None };
+    let mut forward = Forward { steps: Vec::new(), counter: None };
     let mut counter: Option<Counter> = None;
     for node in nodes {
         let mut step = Step { node: (*node).clone(), normalised: None };
@@ -134,10 +132,7 @@ pub fn train(
                 step.node.proto = counter.write(graph, x, output, source.dropouts[output]);
             }
             "BatchNormalization" if standard && selection.by_batch.contains(output) => {
-                let form = normalization::batch_form(graph, &step, rank()?)?;
-                forward.statistics.push((step.input(3)?.to_owned(), form.mean));
-                forward.statistics.push((step.input(4)?.to_owned(), form.variance));
-                step.normalised = Some(form.normalised);
+                step.normalised = Some(normalization::batch_form(graph, &step, rank()?)?);
             }
             "LayerNormalization" if standard => {
                 step.normalised = Some(normalization::layer_form(graph, &step, rank()?)?);

@@ -132,12 +132,12 @@ impl Graph {
     }
 
     /// Truth values or integers as f32.
-    pub fn to_float(&mut self, a: &str) -> String {
+    pub fn float_of(&mut self, a: &str) -> String {
         self.op("Cast", &[a], vec![node::with_int("to", DataType::Float as i64)])
     }
 
     /// f32 or truth values as i64.
-    pub fn to_int(&mut self, a: &str) -> String {
+    pub fn int_of(&mut self, a: &str) -> String {
         self.op("Cast", &[a], vec![node::with_int("to", DataType::Int64 as i64)])
     }
 
@@ -145,7 +145,7 @@ impl Graph {
     pub fn greater(&mut self, a: &str, than: f32) -> String {
         let than = self.scalar(than);
         let mask = self.op("Greater", &[a, &than], vec![]);
-        self.to_float(&mask)
+        self.float_of(&mask)
     }
 
     /// The sum over `axes`, or over all.
@@ -257,6 +257,6 @@ impl Graph {
     /// How many elements `a` has, as f32 without axes.
     pub fn count(&mut self, a: &str) -> String {
         let size = self.unary("Size", a);
-        self.to_float(&size)
+        self.float_of(&size)
     }
 }

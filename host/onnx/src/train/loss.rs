@@ -227,14 +227,14 @@ fn per_sample(graph: &mut Graph, sum: &str, z: &str, output: &str) {
     let shape = graph.unary("Shape", z);
     let (start, end) = (graph.ints(&[0]), graph.ints(&[1]));
     let samples = graph.op("Slice", &[&shape, &start, &end], vec![]);
-    let samples = graph.to_float(&samples);
+    let samples = graph.float_of(&samples);
     let sum = graph.mul(&mean, &samples);
     one_element(graph, &sum, output);
 }
 
 /// `correct`, i64 with one element.
 fn count_true(graph: &mut Graph, right: &str) {
-    let right = graph.to_float(right);
+    let right = graph.float_of(right);
     let count = graph.reduce_sum(&right, Some(&[0]), true);
     let cast = vec![node::with_int("to", DataType::Int64 as i64)];
     graph.op_as("Cast", &[&count], cast, "correct");

@@ -128,13 +128,16 @@ pub fn trainable(model: ModelProto, options: &Options) -> Result<Trainable, Trai
     let first = names_of_weights(&source, &selection);
     source.rename(&first);
     let renamed = |name: &String| first.get(name).cloned().unwrap_or_else(|| name.clone());
-    let selection = Selection {
+    let mut selection = Selection {
         trained: selection.trained.iter().map(renamed).collect(),
         statistics: selection.statistics.iter().map(renamed).collect(),
         ..selection
     };
     let infer = infer(&source, &selection)?;
-    let z = rename_values(&mut source, &selection, &input, &z);
+    let names = rename_values(&mut source, &selection, &input);
+    let renamed = |name: String| names.get(&name).cloned().unwrap_or(name);
+    selection.by_batch = selection.by_batch.into_iter().map(renamed).collect();
+    let z = renamed(z);
     let shapes = Shapes::infer(&source, "x");
     let target = target(&shapes, z)?;
 
@@ -167,8 +170,8 @@ fn names_of_weights(source: &Source, selection: &Selection) -> HashMap<String, S
     clashing.map(|name| (name.clone(), unlike(&mut taken, &format!("{name}.weight")))).collect()
 }
 
-/// Calls the input `x`, and what is in the way of the contract's names something else; the new name of `z`.
-fn rename_values(source: &mut Source, selection: &Selection, input: &str, z: &str) -> String {
+/// Calls the input `x`, and what is in the way of the contract's names something else; the new names.
+fn rename_values(source: &mut Source, selection: &Selection, input: &str) -> HashMap<String, String> {
     let mut taken = source.names();
     let weights: HashSet<&str> =
         selection.trained.iter().chain(&selection.statistics).map(String::as_str).collect();
@@ -181,7 +184,7 @@ fn rename_values(source: &mut Source, selection: &Selection, input: &str, z: &st
         clashing.map(|name| (name.clone(), unlike(&mut taken, &format!("{name}.value")))).collect();
     names.insert(input.to_owned(), "x".to_owned());
     source.rename(&names);
-    names.get(z).cloned().unwrap_or_else(|| z.to_owned())
+    names
 }
 
 fn unlike(taken: &mut HashSet<String>, wanted: &str) -> String {
@@ -292,9 +295,6 @@ fn train(
     states.extend(
         options.optimizer.write(&mut graph, &moved).into_iter().map(|state| zeros(state.name, state.shape)),
     );
-    for (name, value) in &pass.statistics {
-        graph.op_as("Identity", &[value], vec![], &format!("{name}.next"));
-    }
     if let Some(name) = pass.counter {
         let one = graph.scalar(1.0);
         graph.op_as("Add", &[&name, &one], vec![], &format!("{name}.next"));

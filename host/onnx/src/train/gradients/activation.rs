@@ -83,7 +83,7 @@ pub fn hard_sigmoid(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
     let one = b.graph.scalar(1.0);
     let above = b.graph.greater(y, 0.0);
     let below = b.graph.op("Less", &[y, &one], vec![]);
-    let below = b.graph.to_float(&below);
+    let below = b.graph.float_of(&below);
     let inside = b.graph.mul(&above, &below);
     let slope = b.graph.scale(&inside, node::float(step.proto(), "alpha").unwrap_or(0.2));
     times(b, step, g, &slope)

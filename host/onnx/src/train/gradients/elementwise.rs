@@ -112,7 +112,7 @@ pub fn clip(b: &mut Backward<'_>, step: &Step, g: &str) -> Done {
     for (at, compare) in [(1, "GreaterOrEqual"), (2, "LessOrEqual")] {
         if let Some(bound) = node::input(step.proto(), at) {
             let inside = b.graph.op(compare, &[x, bound], vec![]);
-            let inside = b.graph.to_float(&inside);
+            let inside = b.graph.float_of(&inside);
             gradient = b.graph.mul(&gradient, &inside);
         }
     }

@@ -13,22 +13,13 @@ use super::elementwise::give;
 
 type Done = Result<(), TrainError>;
 
-/// What the training form of a batch normalisation gives beside its output.
-pub struct BatchForm {
-    /// For the gradient.
-    pub normalised: Normalised,
-    /// The running mean after this batch.
-    pub mean: String,
-    /// The running variance after this batch.
-    pub variance: String,
-}
-
-/// Writes the training form of a `BatchNormalization`: statistics of the batch, which the running ones follow.
+/// Writes the training form of a `BatchNormalization`: statistics of the batch, which the running ones follow as
+/// `NAME.next`.
 ///
 /// As PyTorch has it: the batch is normalised by the variance of its values, while the running variance follows
 /// the unbiased estimate, `m / (m − 1)` times as large (`torch.nn.BatchNorm2d`). ONNX's `momentum` is the share of
 /// the old value, 0.9 if not given.
-pub fn batch_form(graph: &mut Graph, step: &Step, rank: usize) -> Result<BatchForm, TrainError> {
+pub fn batch_form(graph: &mut Graph, step: &Step, rank: usize) -> Result<Normalised, TrainError> {
     let axes: Vec<i64> = std::iter::once(0).chain(2..rank as i64).collect();
     let x = step.input(0)?;
     let (mean, variance, normalised) = normalise(graph, step, &axes, 1e-5)?;
@@ -44,13 +35,11 @@ pub fn batch_form(graph: &mut Graph, step: &Step, rank: usize) -> Result<BatchFo
     let less = graph.op("Max", &[&less, &one], vec![]);
     let correction = graph.div(&m, &less);
     let unbiased = graph.mul(&variance, &correction);
-    let mut follow = |running: &str, of_batch: &str| {
-        let old = graph.scale(running, kept);
-        let new = graph.scale(of_batch, 1.0 - kept);
-        graph.add(&old, &new)
-    };
-    let (mean, variance) = (follow(step.input(3)?, &mean), follow(step.input(4)?, &unbiased));
-    Ok(BatchForm { normalised, mean, variance })
+    for (running, of_batch) in [(step.input(3)?, &mean), (step.input(4)?, &unbiased)] {
+        let (old, new) = (graph.scale(running, kept), graph.scale(of_batch, 1.0 - kept));
+        graph.op_as("Add", &[&old, &new], vec![], &format!("{running}.next"));
+    }
+    Ok(normalised)
 }
 
 /// Writes a `LayerNormalization` so that its gradient finds x̂.

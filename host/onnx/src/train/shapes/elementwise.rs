@@ -14,6 +14,7 @@ const SAME: &[&str] = &[
     "Ceil",
     "Clip",
     "Cos",
+    "CumSum",
     "Elu",
     "Erf",
     "Exp",

@@ -48,9 +48,9 @@ impl Shapes {
         };
         let auto = node::text(node, "auto_pad");
         let mut windows = Vec::with_capacity(rank);
-        for at in 0..rank {
+        for (at, &kernel) in kernel.iter().enumerate() {
             let mut window = Window {
-                kernel: kernel[at],
+                kernel,
                 stride: of(&strides, at, 1)?,
                 dilation: of(&dilations, at, 1)?,
                 pads: (0, 0),
