@@ -287,8 +287,12 @@ where
 fn tensor_of<T: Element>(shape: &[usize], mut values: Vec<T>) -> Result<Tensor, NnError> {
     // The engine reuses larger buffers for smaller outputs; memory that no one counts would be held by them.
     if values.capacity() - values.len() > values.len() / 4 {
+        let before = values.as_ptr();
         values.shrink_to_fit();
-        copies::count(size_of_val(values.as_slice()));
+        // Mostly they stay where they are.
+        if values.as_ptr() != before {
+            copies::count(size_of_val(values.as_slice()));
+        }
     }
     Tensor::from_vec(shape, values)
 }
