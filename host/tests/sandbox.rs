@@ -15,7 +15,7 @@ use cap_std::fs::Dir;
 use sedge_api::Digest;
 use sedge_host::data::{Dataset, Format, Source};
 use sedge_host::model::{Model, Weights};
-use sedge_host::nn::{Graphs, Tensor};
+use sedge_host::nn::{GraphOptions, Graphs, Tensor};
 use sedge_host::runtime::{
     Aggregator, Component, Failure, Grants, Metric, Observer, Reason, Runtime, Trainer, Update,
 };
@@ -183,6 +183,87 @@ async fn what_a_guest_does_wrong_with_tensors_is_an_error_that_helps() {
     for (said, expected) in said.iter().zip(expected) {
         assert_eq!(said, expected);
     }
+}
+
+#[tokio::test]
+async fn a_graph_that_wants_a_hundred_gigabytes_is_an_error_and_the_node_goes_on() {
+    let sandbox = Sandbox::new();
+    let heard = Arc::new(Heard::default());
+    let graphs = Graphs::new(1);
+    let file = square();
+    let loaded = graphs.load(&Digest::of(&file), &GraphOptions::default(), || Ok(file.into())).unwrap();
+    let graphs = [("square".to_owned(), loaded.graph)].into();
+    let model = Model { graphs, choices: BTreeMap::new(), weights: None };
+    let model = Arc::new(model);
+    let trainer = sandbox.trainer("huge", |grants| {
+        grants.model = Some(Arc::clone(&model));
+        grants.observer = Arc::clone(&heard) as _;
+    });
+
+    let before = resident();
+    let update = trainer.train(1, weights(&[1.0])).await.unwrap();
+
+    assert_eq!(update.weights.get("w").unwrap().as_slice::<f32>().unwrap(), [1.0], "it went on");
+    let said = heard.0.lock().unwrap().clone();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    for words in [
+        "a hundred gigabytes: graph square: too-large: computing takes up to 1024",
+        "the node that makes \"big\" (ConstantOfShape) makes float32[160000, 160000], 102400000000 bytes",
+        "worker's memory limit of 16777216 bytes",
+    ] {
+        assert!(said[0].contains(words), "{words}: {}", said[0]);
+    }
+    assert_eq!(said[1], "forty kilobytes: fine");
+    // The node's next worker, and nothing kept of the last one.
+    trainer.train(2, weights(&[2.0])).await.unwrap();
+    assert!(resident() < before + (64 << 20), "{before} bytes, then {}", resident());
+}
+
+/// Bytes of memory of this process.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0) * 1024
+}
+
+/// An ONNX file that sums up as many ones as `x` has elements, squared.
+fn square() -> Vec<u8> {
+    use sedge_onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
+    use sedge_onnx::proto::{TypeProto, ValueInfoProto, type_proto};
+
+    let node = |operator: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>| NodeProto {
+        op_type: Some(operator.to_owned()),
+        input: inputs.iter().map(|&name| name.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        attribute,
+        ..NodeProto::default()
+    };
+    let axis =
+        AttributeProto { name: Some("axis".to_owned()), i: Some(0), r#type: Some(2), ..Default::default() };
+    let port = |name: &str| {
+        let tensor = type_proto::Tensor { elem_type: Some(1), shape: None };
+        let of = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+        ValueInfoProto { name: Some(name.to_owned()), r#type: Some(of), ..Default::default() }
+    };
+    let graph = GraphProto {
+        node: vec![
+            node("Shape", &["x"], "n", vec![]),
+            node("Concat", &["n", "n"], "nn", vec![axis]),
+            node("ConstantOfShape", &["nn"], "big", vec![]),
+            node("ReduceSum", &["big"], "y", vec![]),
+        ],
+        input: vec![port("x")],
+        output: vec![port("y")],
+        ..GraphProto::default()
+    };
+    let import = OperatorSetIdProto { domain: None, version: Some(17) };
+    let model = ModelProto {
+        ir_version: Some(8),
+        graph: Some(graph),
+        opset_import: vec![import],
+        ..ModelProto::default()
+    };
+    sedge_onnx::write(&model).to_vec()
 }
 
 #[tokio::test]

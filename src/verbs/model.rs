@@ -1,5 +1,7 @@
 //! `sedge model`: upload graphs and weights, list models, and say what one consists of.
 
+mod trainable;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,8 @@ enum Verb {
         #[arg(short = 'A', long)]
         all_namespaces: bool,
     },
+    /// Make training graphs out of an inference graph, as PyTorch, TensorFlow and scikit-learn export it
+    Trainable(trainable::Args),
     /// Say what a model consists of
     Inspect {
         /// A model in the registry, a folder or a file
@@ -61,6 +65,7 @@ pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
             push(&words, &reference, access).await
         }
         Verb::Ls { all_namespaces } => super::get::table("models", all_namespaces, access).await,
+        Verb::Trainable(args) => trainable::run(&args),
         Verb::Inspect { what } => inspect(&what, access).await,
     }
 }
@@ -117,8 +122,18 @@ impl Files {
     }
 }
 
+/// What a registry and a node would refuse is not uploaded.
+fn check_graph(path: &Path) -> anyhow::Result<()> {
+    let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    match sedge_onnx::Outline::of(&file.into()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::new(format!("{}: {error}", path.display())).into()),
+    }
+}
+
 async fn push(words: &[String], reference: &ArtifactRef, access: &Access) -> anyhow::Result<()> {
     let files = Files::of(words)?;
+    files.graphs.values().try_for_each(|graph| check_graph(graph))?;
     if let Some(weights) = &files.weights {
         local_tensors(weights)?;
     }
@@ -258,6 +273,14 @@ mod tests {
         b1       f32    [64]               64
         w1       f32    [64, 64]        4,096
         ");
+    }
+
+    #[test]
+    fn a_graph_that_no_node_would_take_is_not_uploaded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        assert!(check_graph(&folder.join("digits-mlp/infer.onnx")).is_ok());
+        let error = check_graph(&folder.join("digits.csv")).unwrap_err().to_string();
+        assert!(error.contains("digits.csv: the ONNX file is damaged"), "{error}");
     }
 
     #[test]

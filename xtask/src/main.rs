@@ -24,11 +24,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Install what the build needs and this machine lacks: the wasm32-wasip2 target.
+    /// Install what the build needs and this machine lacks: the wasm32-wasip2 target; or a tensor engine.
     ///
     /// SEDGE_WASM_TARGET chooses how: `rustup` (rustup target add), `source` (build std from the distribution's
     /// sources), or `auto` (the first, else the second; the default).
-    Setup,
+    Setup(setup::Arguments),
     /// Build the plugins and check that each imports only what its role's world names.
     Plugins,
     /// Watch ten nodes learn handwritten digits together, from nothing to the trained model.
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Setup => setup::run(),
+        Command::Setup(arguments) => setup::run_with(&arguments),
         Command::Plugins => {
             setup::run()?;
             for plugin in plugins::build()? {

@@ -6,9 +6,12 @@
 //!   ├─ route rustup: rustup target add            (needs rustup's server)
 //!   └─ route source: sources of std ──cargo──▶ rustlib/wasm32-wasip2   (needs a Debian mirror and crates.io)
 //! ```
+//! `--engine NAME` puts a tensor engine's library where nodes look for it instead ([`engine`]).
+//!
 //! One run at a time per user: a lock file in the cache orders them.
 
 mod debian;
+pub mod engine;
 mod std_build;
 mod toolchain;
 
@@ -44,6 +47,26 @@ impl Route {
             Some("rustup") => Ok(Self::Rustup),
             Some("source") => Ok(Self::Source),
             Some(other) => bail!("{ROUTE} is `{other}`, but must be auto, rustup or source"),
+        }
+    }
+}
+
+/// What to set up.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Fetch this tensor engine's library from PyPI, by pip, into Sedge's folder of engines
+    #[arg(long, value_enum, value_name = "NAME")]
+    engine: Option<engine::Engine>,
+}
+
+/// Installs what `arguments` name: an engine, or the target.
+pub fn run_with(arguments: &Arguments) -> Result<()> {
+    match arguments.engine {
+        None => run(),
+        Some(engine) => {
+            let library = engine::install(engine)?;
+            shell::say("Ready", library.display());
+            Ok(())
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::build::{self, Profile, cargo};
+use crate::setup::engine;
 use crate::{plugins, shell};
 
 /// What to check.
@@ -56,6 +57,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "--target",
             &host()?,
         ]))?;
+    }
+    // Tests of engines that are not there skip themselves, and say so.
+    if let Err(error) = engine::install(engine::Engine::OnnxRuntime) {
+        shell::say("Note", format!("ONNX Runtime is not tested: {error:#}"));
     }
     shell::say("Testing", if arguments.no_e2e { "units" } else { "units, then end to end" });
     let mut tests = cargo();

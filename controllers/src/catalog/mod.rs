@@ -10,6 +10,7 @@
 //! status: a tag that moves later moves nothing that runs. Changing the spec in any way resolves it anew.
 
 mod decide;
+mod engines;
 mod model;
 mod plugin;
 
@@ -33,6 +34,8 @@ use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::registry::{Registry, RegistryError};
+pub use engines::run_engines;
+
 use decide::{Catalogued, decide, look};
 
 /// After an error, the next try.

@@ -9,9 +9,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 use sedge_api::resources::{
-    Dataset, EdgeNode, FederatedLearningJob, FederatedLearningJobStatus, JobPhase, Model, ModelSpec,
-    PinnedArtifact, PinnedInputs, Plugin, Role, Worker, WorkerPhase, WorkerStatus, condition, is_true,
-    set_condition,
+    Dataset, EdgeNode, FederatedLearningJob, FederatedLearningJobStatus, JobPhase, Model, ModelEngines,
+    ModelSpec, PinnedArtifact, PinnedInputs, Plugin, Role, Worker, WorkerPhase, WorkerStatus, condition,
+    is_true, set_condition,
 };
 
 use super::names::result_reference;
@@ -152,7 +152,7 @@ fn run(
     match (aggregator.phase, aggregator.result_digest) {
         (WorkerPhase::Succeeded, Some(digest)) => {
             let result = PinnedArtifact { reference: result_reference(&job.name, &job.uid), digest };
-            let model = result_model(job, &result);
+            let model = result_model(job, &result, &pinned.engines);
             if !observed.models.iter().any(|present| present.name_any() == model.name_any()) {
                 actions.push(Action::DeclareModel(Box::new(model)));
             }
@@ -285,7 +285,7 @@ fn surplus<'a>(
 }
 
 /// The Model that stands for a job's result. It outlives the job.
-fn result_model(job: &Job, result: &PinnedArtifact) -> Model {
+fn result_model(job: &Job, result: &PinnedArtifact, engines: &ModelEngines) -> Model {
     let mut labels = BTreeMap::from([(JOB_UID_LABEL.to_owned(), job.uid.clone())]);
     if job.name.len() <= 63 {
         labels.insert(JOB_LABEL.to_owned(), job.name.clone());
@@ -297,7 +297,12 @@ fn result_model(job: &Job, result: &PinnedArtifact) -> Model {
             labels: Some(labels),
             ..ObjectMeta::default()
         },
-        spec: ModelSpec { reference: result.reference.clone(), digest: Some(result.digest) },
+        spec: ModelSpec {
+            reference: result.reference.clone(),
+            digest: Some(result.digest),
+            engine: engines.engine.clone(),
+            graphs: engines.graphs.clone(),
+        },
         status: None,
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::core::{Selector, SelectorExt as _};
 use kube::{Resource, ResourceExt as _};
 use sedge_api::resources::{
-    Dataset, EdgeNode, NodeRole, PinnedArtifact, PinnedDataset, PinnedInputs, Role, is_true,
+    Dataset, EdgeNode, ModelEngines, NodeRole, PinnedArtifact, PinnedDataset, PinnedInputs, Role, is_true,
 };
 use sedge_api::{ArtifactRef, Digest};
 
@@ -32,7 +32,7 @@ impl Unmet {
 pub(super) fn resolve(observed: &Observed) -> Result<PinnedInputs, Unmet> {
     let spec = &observed.job.spec;
     validate(observed)?;
-    let model = model(observed, &spec.model)?;
+    let (model, engines) = model(observed, &spec.model)?;
     let aggregation = plugin(observed, &spec.aggregation.plugin, Role::Aggregator)?;
     let training = plugin(observed, &spec.training.plugin, Role::Trainer)?;
     let trainers = training_datasets(observed)?;
@@ -46,6 +46,7 @@ pub(super) fn resolve(observed: &Observed) -> Result<PinnedInputs, Unmet> {
     let aggregator = aggregating_node(observed)?;
     Ok(PinnedInputs {
         model,
+        engines,
         aggregation,
         training,
         evaluation,
@@ -81,7 +82,7 @@ fn validate(observed: &Observed) -> Result<(), Unmet> {
     Ok(())
 }
 
-fn model(observed: &Observed, reference: &ArtifactRef) -> Result<PinnedArtifact, Unmet> {
+fn model(observed: &Observed, reference: &ArtifactRef) -> Result<(PinnedArtifact, ModelEngines), Unmet> {
     let found = observed.models.iter().filter(|model| &model.spec.reference == reference);
     let model = canonical(found, reference).ok_or_else(|| {
         Unmet::new(
@@ -94,7 +95,7 @@ fn model(observed: &Observed, reference: &ArtifactRef) -> Result<PinnedArtifact,
         ready(&model.metadata.generation, &status.conditions)
             .and_then(|()| digest(status.digest))
             .map_err(|why| Unmet::new("ModelNotReady", format!("model `{reference}` is not ready: {why}")))?;
-    Ok(PinnedArtifact { reference: reference.clone(), digest })
+    Ok((PinnedArtifact { reference: reference.clone(), digest }, model.spec.engines()))
 }
 
 fn plugin(observed: &Observed, reference: &ArtifactRef, role: Role) -> Result<PinnedArtifact, Unmet> {

@@ -7,7 +7,8 @@ use kube::ResourceExt as _;
 use sedge_api::artifact::{model_repository, plugin_repository};
 use sedge_api::node;
 use sedge_api::resources::{
-    AggregationTask, Dataset, DatasetFormat, EdgeNode, Operator, PinnedArtifact, Role, Worker, WorkerSpec,
+    AggregationTask, Dataset, DatasetFormat, EdgeNode, EngineOptions, ModelEngines, Operator, Optimization,
+    PinnedArtifact, Provider, Role, Worker, WorkerSpec,
 };
 
 use super::FederationSecret;
@@ -76,6 +77,8 @@ fn message(worker: &Worker, task: Option<node::worker::Task>) -> node::Worker {
         role: role.into(),
         plugin: Some(artifact(plugin_repository(spec.plugin.reference.name()), &spec.plugin)),
         model: spec.model.as_ref().map(|model| artifact(model_repository(model.reference.name()), model)),
+        engine: Some(engine_options(&spec.engines.engine)),
+        graph_engines: graph_engines(&spec.engines),
         parameters: serde_json::Value::Object(spec.parameters.clone()).to_string(),
         datasets: spec
             .datasets
@@ -92,6 +95,35 @@ fn message(worker: &Worker, task: Option<node::worker::Task>) -> node::Worker {
         task,
         ended: worker.status.as_ref().is_some_and(|status| status.phase.is_final()),
         namespace,
+    }
+}
+
+fn graph_engines(engines: &ModelEngines) -> Vec<node::GraphOptions> {
+    let graph = |(graph, own): (&String, &EngineOptions)| node::GraphOptions {
+        graph: graph.clone(),
+        options: Some(engine_options(&own.or(&engines.engine))),
+    };
+    engines.graphs.iter().map(graph).collect()
+}
+
+fn engine_options(options: &EngineOptions) -> node::EngineOptions {
+    let optimization = match options.optimization {
+        None => node::Optimization::Unspecified,
+        Some(Optimization::None) => node::Optimization::None,
+        Some(Optimization::Basic) => node::Optimization::Basic,
+        Some(Optimization::Extended) => node::Optimization::Extended,
+        Some(Optimization::All) => node::Optimization::All,
+    };
+    let provider = match options.provider {
+        None => node::Provider::Unspecified,
+        Some(Provider::Cpu) => node::Provider::Cpu,
+        Some(Provider::Cuda) => node::Provider::Cuda,
+    };
+    node::EngineOptions {
+        name: options.name.clone().unwrap_or_default(),
+        threads: options.threads.unwrap_or_default().into(),
+        optimization: optimization.into(),
+        provider: provider.into(),
     }
 }
 
@@ -195,6 +227,22 @@ mod tests {
         };
         assert_eq!(leader.token, task.token);
         assert_eq!((leader.result_repository.as_str(), leader.result_tag.as_str()), ("models/digits", "1"));
+    }
+
+    #[test]
+    fn a_worker_is_told_how_its_graphs_are_computed() {
+        let engines = json!({"engines": {
+            "engine": {"name": "onnxruntime", "threads": 2},
+            "graphs": {"infer": {"name": "rten", "optimization": "none"}},
+        }});
+        let workers = [worker("t", "edge", "trainer", engines)];
+        let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        let worker = &wanted["edge"].workers[0];
+        let engine = worker.engine.as_ref().unwrap();
+        assert_eq!((engine.name.as_str(), engine.threads), ("onnxruntime", 2));
+        let infer = worker.graph_engines[0].options.as_ref().unwrap();
+        assert_eq!((infer.name.as_str(), infer.threads), ("rten", 2));
+        assert_eq!(infer.optimization(), node::Optimization::None);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use sedge_api::node;
 use sedge_api::resources::{
-    DatasetColumn, DatasetStatus, Metric, RoundRecord, WorkerPhase, WorkerStatus, condition, set_condition,
+    DatasetColumn, DatasetStatus, GraphEngine, Metric, RoundRecord, WorkerPhase, WorkerStatus, condition,
+    engine_names, set_condition,
 };
 
 use super::register::cut;
@@ -17,6 +18,10 @@ const ROUNDS: usize = 100;
 const PARTICIPANTS: usize = 10_000;
 const COLUMNS: usize = 1024;
 const DIMENSIONS: usize = 16;
+const GRAPHS: usize = 64;
+const ENGINES: usize = 8;
+const ENGINE: usize = 40;
+const PASSED_OVER: usize = 512;
 /// The largest integer that every JSON reader takes exactly, and that fits the schemas' int64.
 const INTEGER: u64 = (1 << 53) - 1;
 
@@ -38,6 +43,7 @@ fn phase(said: &node::WorkerStatus) -> Option<WorkerPhase> {
 /// The status of a Worker; none where the node names no phase.
 pub(super) fn worker_status(said: &node::WorkerStatus) -> Option<WorkerStatus> {
     let latest = said.rounds.len().saturating_sub(ROUNDS);
+    let engines: Vec<_> = said.engines.iter().take(GRAPHS).map(engine).collect();
     Some(WorkerStatus {
         phase: phase(said)?,
         reason: text(&said.reason, REASON),
@@ -51,7 +57,17 @@ pub(super) fn worker_status(said: &node::WorkerStatus) -> Option<WorkerStatus> {
         rounds: said.rounds[latest..].iter().map(round).collect(),
         participants: said.participants.iter().take(PARTICIPANTS).map(|p| cut(p.clone(), NAME)).collect(),
         result_digest: said.result_digest.parse().ok(),
+        engine: engine_names(&engines),
+        engines,
     })
+}
+
+fn engine(said: &node::GraphEngine) -> GraphEngine {
+    GraphEngine {
+        graph: cut(said.graph.clone(), NAME),
+        engine: cut(said.engine.clone(), ENGINE),
+        passed_over: said.passed_over.iter().take(ENGINES).map(|why| cut(why.clone(), PASSED_OVER)).collect(),
+    }
 }
 
 fn round(said: &node::Round) -> RoundRecord {

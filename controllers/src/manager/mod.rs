@@ -193,6 +193,11 @@ impl Manager {
             catalog::run_models(client.clone(), registry, shutdown.clone()),
             &shutdown,
         ));
+        parts.spawn(part(
+            "engines of models",
+            catalog::run_engines(client.clone(), shutdown.clone()),
+            &shutdown,
+        ));
         let ending = shutdown.clone();
         parts.spawn(async move {
             ending.cancelled().await;

@@ -1,15 +1,21 @@
-//! Whether a file looks like an ONNX model: protobuf whose outermost fields are those of `ModelProto`, with a
-//! graph among them. Engines read the rest; this is here so that a push of the wrong file, or of half of one,
-//! is refused with a reason at once. The content is walked by its fields' lengths, never read whole.
+//! Whether a file is an ONNX model that a node will take: protobuf whose outermost fields are those of
+//! `ModelProto`, with a graph among them, and a graph that is whole (see [`sedge_onnx::Outline`]): so that a push
+//! of the wrong file, of half of one, or of one whose weights lie elsewhere is refused with a reason at once.
+//!
+//! The outermost fields are walked by their lengths; what they hold is read where that is not too large to be
+//! held here for a moment. Nodes look into larger ones when they load them.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use sedge_onnx::{OnnxError, Outline};
 use thiserror::Error;
 
 /// `ModelProto.graph` (onnx/onnx.proto).
 const GRAPH: u64 = 7;
 /// The highest field of `ModelProto` is 26 today; leave room for later ones.
 const MAX_FIELD: u64 = 100;
+/// Files up to this size are read whole.
+const MAX_READ: u64 = 256 << 20;
 /// More outermost fields than exporters write (opset imports, metadata, functions).
 const MAX_FIELDS: usize = 100_000;
 
@@ -30,13 +36,28 @@ pub enum GraphError {
     /// All fields are right, but there is none with a graph.
     #[error("it is an ONNX model without a graph")]
     NoGraph,
+    /// Not what engines take for granted, or reaching for other files.
+    #[error(transparent)]
+    Refused(#[from] OnnxError),
     /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Walk the outermost fields of a file of `size` bytes.
-pub fn check(content: impl Read + Seek, size: u64) -> Result<(), GraphError> {
+/// Look into a file of `size` bytes.
+pub fn check(mut content: impl Read + Seek, size: u64) -> Result<(), GraphError> {
+    walk(&mut content, size)?;
+    if size <= MAX_READ {
+        content.seek(SeekFrom::Start(0))?;
+        let mut file = Vec::with_capacity(size as usize);
+        content.take(size).read_to_end(&mut file)?;
+        Outline::of(&file.into())?;
+    }
+    Ok(())
+}
+
+/// Walk the outermost fields.
+fn walk(content: impl Read + Seek, size: u64) -> Result<(), GraphError> {
     if size == 0 {
         return Err(GraphError::Empty);
     }
@@ -110,8 +131,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The least that passes for a model: `ir_version = 8` and a graph with a name.
-    pub(crate) const MODEL: &[u8] = b"\x08\x08\x3a\x03\x12\x01g";
+    /// The least that passes for a model: `ir_version = 8`, a graph with a name, and operators of version 17.
+    pub(crate) const MODEL: &[u8] = b"\x08\x08\x3a\x03\x12\x01g\x42\x02\x10\x11";
 
     fn look(bytes: &[u8]) -> Result<(), String> {
         check(Cursor::new(bytes), bytes.len() as u64).map_err(|error| error.to_string())
@@ -135,6 +156,16 @@ pub(crate) mod tests {
             let error = look(bytes).unwrap_err();
             assert!(error.contains(told), "{told}: {error}");
         }
+    }
+
+    #[test]
+    fn what_a_node_would_refuse_is_refused_at_once() {
+        // A graph whose initializer `w` says that its data are elsewhere (`data_location = EXTERNAL`).
+        let external = b"\x08\x08\x3a\x0a\x12\x01g\x2a\x05\x42\x01w\x70\x01\x42\x02\x10\x11";
+        let error = look(external).unwrap_err();
+        assert!(error.contains("initializer \"w\" keeps its data in another file"), "{error}");
+        let error = look(&MODEL[..7]).unwrap_err();
+        assert!(error.contains("does not say which version of the operators"), "{error}");
     }
 
     proptest! {

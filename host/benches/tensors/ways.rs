@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sedge_api::Digest;
-use sedge_host::model::{Model, Weights, bind};
+use sedge_host::model::{Binding, Model, Weights, bind};
 use sedge_host::nn::{EngineSettings, Graph, GraphOptions, Graphs, Tensor, copies};
 use sedge_host::runtime::{Component, Grants, Metric, Observer, Runtime, Trainer};
 use tokio_util::sync::CancellationToken;
@@ -86,7 +86,7 @@ impl Ready {
         let Self { mut graph, given, mut weights, train } = self;
         if !train && !weights.is_empty() {
             let weights = Weights::new(std::mem::take(&mut weights)).expect("the names differ");
-            graph = bind(graph, &weights).expect("the weights fit");
+            graph = bind(graph, &weights, Binding::AtCall).expect("the weights fit");
         }
         let mut times = Vec::with_capacity(calls);
         for _ in 0..calls {

@@ -51,7 +51,7 @@ pub enum ElementType {
 }
 
 impl ElementType {
-    fn from_number(number: u64) -> Option<Self> {
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
         Some(match number {
             0 => return None,
             1 => Self::F32,
@@ -64,6 +64,52 @@ impl ElementType {
             16 => Self::Bf16,
             other => Self::Other(other),
         })
+    }
+
+    /// As `TensorProto.DataType` has it.
+    pub(crate) fn number(self) -> Option<i32> {
+        Some(match self {
+            Self::F32 => 1,
+            Self::U8 => 2,
+            Self::I32 => 6,
+            Self::I64 => 7,
+            Self::Bool => 9,
+            Self::F16 => 10,
+            Self::F64 => 11,
+            Self::Bf16 => 16,
+            Self::Other(number) => i32::try_from(number).ok()?,
+        })
+    }
+
+    /// Bits that an element takes in a file; of a text, which has no size, roughly what it takes in memory.
+    pub(crate) fn bits(self) -> u64 {
+        match self {
+            Self::F32 | Self::I32 | Self::Other(12) => 32,
+            Self::I64 | Self::F64 | Self::Other(13 | 14) => 64,
+            Self::F16 | Self::Bf16 | Self::Other(4 | 5) => 16,
+            Self::U8 | Self::Bool => 8,
+            Self::Other(8) => 256,
+            Self::Other(15) => 128,
+            Self::Other(21..=23) => 4,
+            Self::Other(25 | 26) => 2,
+            Self::Other(27 | 28) => 6,
+            // Eight bits in the others that there are; and no engine knows one that is not.
+            Self::Other(_) => 8,
+        }
+    }
+
+    /// Where a file keeps elements that are not raw bytes, and entries for each.
+    pub(crate) fn list(self) -> (&'static str, u64) {
+        match self {
+            Self::F32 => ("float_data", 1),
+            Self::Other(14) => ("float_data", 2),
+            Self::F64 => ("double_data", 1),
+            Self::Other(15) => ("double_data", 2),
+            Self::I64 => ("int64_data", 1),
+            Self::Other(12 | 13) => ("uint64_data", 1),
+            Self::Other(8) => ("string_data", 1),
+            _ => ("int32_data", 1),
+        }
     }
 
     /// As ONNX calls it.

@@ -15,8 +15,9 @@ use sedge_api::federation::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
+use super::frames::Inbound;
 use super::payload::{Incoming, Payload, SLACK};
 use super::{from_wire, transfer_time};
 use crate::nn::{Buffer, Spares};
@@ -77,7 +78,7 @@ pub(super) enum Event {
 /// What a connection needs.
 pub(super) struct Connection {
     pub(super) id: SeatId,
-    pub(super) inbound: Streaming<ParticipantMessage>,
+    pub(super) inbound: Inbound<ParticipantMessage>,
     pub(super) outbound: mpsc::Sender<Result<AggregatorMessage, Status>>,
     pub(super) orders: watch::Receiver<Order>,
     pub(super) events: mpsc::Sender<(SeatId, Event)>,
@@ -185,7 +186,7 @@ struct Receiving {
 
 struct Reader {
     id: SeatId,
-    inbound: Streaming<ParticipantMessage>,
+    inbound: Inbound<ParticipantMessage>,
     outbound: Outbound,
     orders: watch::Receiver<Order>,
     events: mpsc::Sender<(SeatId, Event)>,

@@ -13,6 +13,7 @@
 pub(crate) mod aggregation;
 mod checkpoint;
 mod connection;
+mod frames;
 mod means;
 pub(crate) mod participant;
 mod payload;

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use sedge_api::federation::aggregator_message::Message as Down;
-use sedge_api::federation::federation_client::FederationClient;
 use sedge_api::federation::participant_message::Message as Up;
 use sedge_api::federation::{
     AggregatorMessage, Failure, Hello, PROTOCOL, ParticipantMessage, ParticipantRole, Report, Update,
@@ -16,11 +15,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::transport::Endpoint;
-use tonic::{Code, Streaming};
 
+use super::frames::{self, Inbound};
 use super::payload::{Incoming, Payload};
-use super::{FRAME, KEEP_ALIVE, MAX_MESSAGE, WINDOW, to_wire};
+use super::{FRAME, KEEP_ALIVE, WINDOW, to_wire};
 use crate::link::backoff::Backoff;
 use crate::model::Weights;
 use crate::nn::Spares;
@@ -122,21 +122,18 @@ impl Participant {
             Ok(channel) => channel,
             Err(error) => return Ok(Left::Lost(format!("{} does not answer: {error}", self.endpoint))),
         };
-        let mut client = FederationClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE);
         let (outbound, messages) = mpsc::channel(OUTBOX);
         // The channel is empty and holds `OUTBOX` messages.
         let _ = outbound.try_send(ParticipantMessage { message: Some(Up::Hello(self.hello())) });
-        match client.join(ReceiverStream::new(messages)).await {
-            Ok(response) => self.converse(response.into_inner(), outbound, joined).await,
+        match frames::join(channel, ReceiverStream::new(messages)).await {
+            Ok(inbound) => self.converse(inbound, outbound, joined).await,
             Err(status) => refused(&status),
         }
     }
 
     async fn converse(
         &self,
-        mut inbound: Streaming<AggregatorMessage>,
+        mut inbound: Inbound<AggregatorMessage>,
         outbound: Outbound,
         joined: &mut bool,
     ) -> Result<Left, Ended> {
@@ -367,7 +364,7 @@ fn refused(status: &tonic::Status) -> Result<Left, Ended> {
 }
 
 /// Our side of the stream is closed: wait for the other to be, so that the last words are not cut off.
-async fn say_goodbye(mut inbound: Streaming<AggregatorMessage>) {
+async fn say_goodbye(mut inbound: Inbound<AggregatorMessage>) {
     let drained = async { while let Ok(Some(_)) = inbound.message().await {} };
     let _ = tokio::time::timeout(FAREWELL, drained).await;
 }

@@ -4,13 +4,16 @@
 //! them. Behind an open door waits [`super::aggregation`].
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt;
+use http::{Request, Response};
 use parking_lot::Mutex;
 use sedge_api::federation::aggregator_message::Message as Down;
-use sedge_api::federation::federation_server::{self, FederationServer};
 use sedge_api::federation::participant_message::Message as Up;
 use sedge_api::federation::{
     Accepted, AggregatorMessage, Finished, Hello, PROTOCOL, ParticipantMessage, ParticipantRole,
@@ -19,9 +22,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
 
-use super::{FRAME, KEEP_ALIVE, MAX_MESSAGE, WINDOW};
+use super::frames::{self, Inbound};
+use super::{FRAME, KEEP_ALIVE, WINDOW};
 
 /// Messages that wait for one participant's link. Chunks are shared, so this bounds no copies.
 const OUTBOX: usize = 4;
@@ -35,7 +42,7 @@ pub(crate) struct Guest {
     pub(super) worker: String,
     pub(super) node: String,
     pub(super) role: ParticipantRole,
-    pub(super) inbound: Streaming<ParticipantMessage>,
+    pub(super) inbound: Inbound<ParticipantMessage>,
     pub(super) outbound: mpsc::Sender<Result<AggregatorMessage, Status>>,
 }
 
@@ -104,9 +111,6 @@ impl Federation {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let service = FederationServer::new(self.clone())
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE);
         let incoming = TcpListenerStream::new(listener).inspect(|socket| {
             if let Ok(socket) = socket {
                 // Nagle's algorithm off; a socket that refuses is served none the less.
@@ -121,7 +125,7 @@ impl Federation {
             .max_concurrent_streams(8)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
-            .add_service(service)
+            .add_service(Calls(self.clone()))
             .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
             .await
     }
@@ -141,17 +145,12 @@ impl Federation {
         }
         Ok(door.clone())
     }
-}
 
-#[tonic::async_trait]
-impl federation_server::Federation for Federation {
-    type JoinStream = ReceiverStream<Result<AggregatorMessage, Status>>;
-
+    /// Hear who it is, and show it to its aggregation.
     async fn join(
         &self,
-        request: Request<Streaming<ParticipantMessage>>,
-    ) -> Result<Response<Self::JoinStream>, Status> {
-        let mut inbound = request.into_inner();
+        mut inbound: Inbound<ParticipantMessage>,
+    ) -> Result<mpsc::Receiver<Result<AggregatorMessage, Status>>, Status> {
         let first = tokio::time::timeout(HELLO, inbound.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no Hello came"))??;
@@ -183,6 +182,38 @@ impl federation_server::Federation for Federation {
                 return Err(Status::failed_precondition(format!("the job has failed: {why}")));
             }
         }
-        Ok(Response::new(ReceiverStream::new(messages)))
+        Ok(messages)
+    }
+}
+
+/// The service as HTTP has it.
+#[derive(Clone)]
+struct Calls(Federation);
+
+impl NamedService for Calls {
+    const NAME: &'static str = "sedge.federation.v1.Federation";
+}
+
+impl Service<Request<Body>> for Calls {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let federation = self.0.clone();
+        Box::pin(async move {
+            let answered = match frames::is_join(&request) {
+                Ok(()) => federation.join(Inbound::new(request.into_body())).await,
+                Err(status) => Err(status),
+            };
+            Ok(match answered {
+                Ok(messages) => frames::answer(ReceiverStream::new(messages)),
+                Err(status) => status.into_http(),
+            })
+        })
     }
 }

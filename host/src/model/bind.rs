@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Weights;
-use crate::nn::{DType, Graph, NnError, Port, Tensor};
+use crate::nn::{DType, Graph, Memory, NnError, Port, Tensor};
 
 /// `graph` with every input that bears a weight's name fixed to that weight.
 ///
 /// Dtypes and shapes are checked here, once. Weights that the graph does not take are left aside (a graph
 /// that infers may need fewer than one that trains), but one at least must be taken.
-pub fn bind(graph: Arc<dyn Graph>, weights: &Weights) -> Result<Arc<dyn Graph>, NnError> {
+pub fn bind(graph: Arc<dyn Graph>, weights: &Weights, binding: Binding) -> Result<Arc<dyn Graph>, NnError> {
     let (mut open, mut fixed) = (Vec::new(), Vec::new());
     for input in graph.inputs() {
         match weights.get(&input.name) {
@@ -23,7 +23,26 @@ pub fn bind(graph: Arc<dyn Graph>, weights: &Weights) -> Result<Arc<dyn Graph>, 
     if fixed.is_empty() {
         return Err(NnError::invalid("the graph takes none of the weights: no input bears the name of one"));
     }
+    if binding == Binding::Frozen {
+        match graph.frozen(&fixed) {
+            Ok(graph) => return Ok(graph),
+            Err(error) => {
+                tracing::warn!(%error, "weights are bound at each call, for they could not be frozen into the graph");
+            }
+        }
+    }
     Ok(Arc::new(Bound { graph, open, fixed }))
+}
+
+/// How weights are bound to a graph.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Binding {
+    /// They go in with every call: for weights that are soon others, as those that train or are evaluated.
+    #[default]
+    AtCall,
+    /// They become constants of the graph, which the engine loads anew and packs: for weights that answer many
+    /// calls, as an inferencer's. Where that fails, as [`Self::AtCall`].
+    Frozen,
 }
 
 struct Bound {
@@ -43,6 +62,14 @@ impl Graph for Bound {
 
     fn accepts(&self, declared: DType, given: DType) -> bool {
         self.graph.accepts(declared, given)
+    }
+
+    fn memory<'a>(
+        &'a self,
+        inputs: &mut dyn Iterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Result<Memory, NnError> {
+        let fixed = self.fixed.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        self.graph.memory(&mut inputs.chain(fixed))
     }
 
     fn compute(&self, mut inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, NnError> {
@@ -74,7 +101,7 @@ mod tests {
     #[test]
     fn a_bound_graph_takes_the_rest_and_leaves_the_weights_as_they_are() {
         let weights = Weights::new(named(&[("y", &[1.0, 2.0]), ("elsewhere", &[0.0])])).unwrap();
-        let bound = bind(lerp(), &weights).unwrap();
+        let bound = bind(lerp(), &weights, Binding::AtCall).unwrap();
         let names: Vec<_> = bound.inputs().iter().map(|input| input.name.as_str()).collect();
         assert_eq!(names, ["x", "t"]);
 
@@ -88,13 +115,13 @@ mod tests {
     #[test]
     fn what_cannot_be_bound_or_given_is_named() {
         let weights = |tensors| Weights::new(tensors).unwrap();
-        let bound = bind(lerp(), &weights(named(&[("y", &[1.0])]))).unwrap();
+        let bound = bind(lerp(), &weights(named(&[("y", &[1.0])])), Binding::AtCall).unwrap();
         let error = bound.compute(named(&[("x", &[1.0]), ("t", &[0.5]), ("y", &[1.0])])).unwrap_err();
         assert_eq!(error.message, "input \"y\" is fixed to a weight that the graph is bound to");
         let error = bound.compute(named(&[("x", &[1.0])])).unwrap_err();
         assert_eq!(error.message, "missing input \"t\"");
 
-        let refused = |tensors| bind(lerp(), &weights(tensors)).err().unwrap().message;
+        let refused = |tensors| bind(lerp(), &weights(tensors), Binding::AtCall).err().unwrap().message;
         assert_eq!(
             refused(named(&[("elsewhere", &[1.0])])),
             "the graph takes none of the weights: no input bears the name of one"

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::bind::bind;
+pub use self::bind::{Binding, bind};
 use crate::nn::{Buffer, Choice, Graph, Tensor, describe};
 
 /// Why weights were refused.

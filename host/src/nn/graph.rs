@@ -61,6 +61,15 @@ impl Port {
     }
 }
 
+/// Memory that a compute takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// At most, at one time.
+    pub bytes: u64,
+    /// The largest single value in it: which node makes it, its shape and bytes.
+    pub largest: Option<String>,
+}
+
 /// A loaded graph.
 pub trait Graph: Send + Sync {
     /// Inputs it needs.
@@ -69,6 +78,21 @@ pub trait Graph: Send + Sync {
     fn outputs(&self) -> &[Port];
     /// Consumes its inputs; blocking; call it off the async executor.
     fn compute(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, NnError>;
+    /// The memory that a compute with these inputs takes beside them, told before it begins; nothing for inputs
+    /// that do not fit. An error where it cannot be told and the engine has no bound of its own.
+    fn memory<'a>(
+        &'a self,
+        inputs: &mut dyn Iterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Result<Memory, NnError> {
+        let _ = inputs;
+        Ok(Memory::default())
+    }
+    /// The graph with those inputs fixed for good, so that the engine can fold and pack them: loaded once and
+    /// shared. Blocking, and as slow as loading a graph.
+    fn frozen(&self, weights: &[(String, Tensor)]) -> Result<Arc<dyn Graph>, NnError> {
+        let _ = weights;
+        Err(NnError::unsupported("the graph cannot be frozen"))
+    }
     /// Whether an input declared of one dtype may be given in another, which the engine converts.
     fn accepts(&self, declared: DType, given: DType) -> bool {
         declared == given
@@ -79,6 +103,11 @@ pub trait Graph: Send + Sync {
 pub trait Engine: Send + Sync {
     /// e.g. `rten`.
     fn name(&self) -> &'static str;
+    /// Whether all memory that it takes for computing is within a maximum, beyond which a compute is an error
+    /// and not the end of the process.
+    fn bounds_its_memory(&self) -> bool {
+        false
+    }
     /// Of the library that computes, e.g. `1.32.0`.
     fn version(&self) -> &str;
     /// From an ONNX file's bytes. Of `options`, the engine's name is not looked at; what the engine cannot do

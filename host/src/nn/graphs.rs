@@ -12,17 +12,27 @@ use sedge_api::Digest;
 use super::builtin;
 use super::engines::{self, Missing};
 use super::error::{ErrorCode, NnError};
+use super::freezer::{Freezer, Frozen, MAX_SOURCE};
 use super::graph::{Engine, Graph};
+use super::load::{self, Source};
 use super::options::{EngineSettings, GraphOptions};
 
 /// Graphs of a node: each loaded once per digest and options, dropped with its last user.
 pub struct Graphs {
     /// The preferred one first.
-    engines: Vec<Box<dyn Engine>>,
+    engines: Vec<Arc<dyn Engine>>,
     /// Engines of this build that this node does not have.
     missing: Vec<Missing>,
     loaded: Mutex<HashMap<(Digest, GraphOptions), Arc<Slot>>>,
+    /// Those with weights in them.
+    frozen: Arc<Frozen>,
+    /// Per compute, where options do not say.
+    threads: usize,
 }
+
+/// Bytes of weights in frozen graphs that are kept although no one uses them: enough for the last few versions of
+/// what a node serves.
+const KEPT_FROZEN: u64 = 256 << 20;
 
 /// A graph, and the engine that computes it.
 #[derive(Clone)]
@@ -69,11 +79,17 @@ impl Graphs {
     /// With the engines that `settings` finds.
     pub fn with(settings: &EngineSettings) -> Self {
         let (engines, missing) = engines::all(settings);
-        Self { missing, ..Self::with_engines(engines) }
+        Self { missing, threads: settings.threads.max(1), ..Self::with_engines(engines) }
     }
 
     fn with_engines(engines: Vec<Box<dyn Engine>>) -> Self {
-        Self { engines, missing: Vec::new(), loaded: Mutex::default() }
+        Self {
+            engines: engines.into_iter().map(Arc::from).collect(),
+            missing: Vec::new(),
+            loaded: Mutex::default(),
+            frozen: Frozen::new(KEPT_FROZEN),
+            threads: 1,
+        }
     }
 
     /// Names and versions of the engines, the preferred one first: `rten 0.27.0`.
@@ -105,9 +121,10 @@ impl Graphs {
             };
             NnError::new(code, format!("cannot read the graph {digest}: {error}"))
         })?;
+        let source = Source::check(onnx)?;
         let fresh = match &options.engine {
-            Some(name) => self.load_with(name, onnx, options)?,
-            None => self.load_with_any(&onnx, options)?,
+            Some(name) => self.load_with(name, digest, source, options)?,
+            None => self.load_with_any(digest, &source, options)?,
         };
         *loaded = Some((Arc::downgrade(&fresh.graph), fresh.choice.clone()));
         Ok(fresh)
@@ -142,8 +159,32 @@ impl Graphs {
         loaded.entry((*digest, options.clone())).or_default().clone()
     }
 
+    fn load_by(
+        &self,
+        engine: &Arc<dyn Engine>,
+        digest: &Digest,
+        source: Source,
+        options: &GraphOptions,
+    ) -> Result<Arc<dyn Graph>, NnError> {
+        let freezer = (source.file.len() <= MAX_SOURCE).then(|| Freezer {
+            digest: *digest,
+            file: source.file.clone(),
+            engine: Arc::clone(engine),
+            options: options.clone(),
+            threads: self.threads,
+            frozen: Arc::clone(&self.frozen),
+        });
+        load::with(engine, source, options, self.threads, freezer)
+    }
+
     /// The engine of that name and no other.
-    fn load_with(&self, name: &str, onnx: Bytes, options: &GraphOptions) -> Result<Loaded, NnError> {
+    fn load_with(
+        &self,
+        name: &str,
+        digest: &Digest,
+        source: Source,
+        options: &GraphOptions,
+    ) -> Result<Loaded, NnError> {
         let Some(engine) = self.engines.iter().find(|engine| engine.name() == name) else {
             let why = match self.missing.iter().find(|missing| missing.engine == name) {
                 Some(missing) => missing.reason.clone(),
@@ -152,7 +193,7 @@ impl Graphs {
             let message = format!("the model asks for the engine {name:.40}, which this node lacks: {why}");
             return Err(NnError::new(ErrorCode::NotFound, message));
         };
-        let graph = engine.load(onnx, options).map_err(|NnError { code, message }| {
+        let graph = self.load_by(engine, digest, source, options).map_err(|NnError { code, message }| {
             NnError::new(code, format!("the engine {name}, which the model asks for, refuses it: {message}"))
         })?;
         let choice = Choice { engine: name.to_owned(), passed_over: Vec::new() };
@@ -160,7 +201,12 @@ impl Graphs {
     }
 
     /// The first engine that can; the preferred one's error where none can.
-    fn load_with_any(&self, onnx: &Bytes, options: &GraphOptions) -> Result<Loaded, NnError> {
+    fn load_with_any(
+        &self,
+        digest: &Digest,
+        source: &Source,
+        options: &GraphOptions,
+    ) -> Result<Loaded, NnError> {
         let absent = |missing: &Missing| PassedOver {
             engine: missing.engine.to_owned(),
             reason: missing.reason.clone(),
@@ -168,7 +214,7 @@ impl Graphs {
         let mut passed_over: Vec<_> = self.missing.iter().map(absent).collect();
         let mut refusal = None;
         for engine in &self.engines {
-            match engine.load(onnx.clone(), options) {
+            match self.load_by(engine, digest, source.clone(), options) {
                 Ok(graph) => {
                     let choice = Choice { engine: engine.name().to_owned(), passed_over };
                     return Ok(Loaded { graph, choice: Arc::new(choice) });
@@ -228,6 +274,11 @@ mod tests {
         }
     }
 
+    /// Some graph.
+    fn file() -> Bytes {
+        Bytes::from_static(include_bytes!("../../tests/data/train-4-8-3.onnx"))
+    }
+
     fn plain() -> GraphOptions {
         GraphOptions::default()
     }
@@ -241,12 +292,12 @@ mod tests {
     fn a_graph_is_loaded_once_while_it_is_used() {
         let (loads, graphs) = counting();
         let digest = Digest::of(b"graph");
-        let first = graphs.load(&digest, &plain(), || Ok(Bytes::new())).unwrap();
+        let first = graphs.load(&digest, &plain(), || Ok(file())).unwrap();
         let second = graphs.load(&digest, &plain(), || unreachable!("it is loaded")).unwrap();
         assert!(Arc::ptr_eq(&first.graph, &second.graph));
 
         drop((first, second));
-        let _again = graphs.load(&digest, &plain(), || Ok(Bytes::new())).unwrap();
+        let _again = graphs.load(&digest, &plain(), || Ok(file())).unwrap();
         assert_eq!(loads.load(Ordering::SeqCst), 2);
     }
 
@@ -259,7 +310,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         together.wait();
-                        let graph = graphs.load(&digest, &plain(), || Ok(Bytes::new())).unwrap();
+                        let graph = graphs.load(&digest, &plain(), || Ok(file())).unwrap();
                         together.wait();
                         graph
                     })
@@ -276,7 +327,7 @@ mod tests {
         let digest = Digest::of(b"graph");
         let missing = || Err(std::io::ErrorKind::NotFound.into());
         assert_eq!(graphs.load(&digest, &plain(), missing).err().unwrap().code, ErrorCode::NotFound);
-        assert!(graphs.load(&digest, &plain(), || Ok(Bytes::new())).is_ok());
+        assert!(graphs.load(&digest, &plain(), || Ok(file())).is_ok());
     }
 
     #[test]
@@ -285,7 +336,7 @@ mod tests {
         let digest = Digest::of(b"graph");
         let two = GraphOptions { threads: NonZeroU16::new(2), ..plain() };
         let _held = [plain(), two.clone(), plain(), two]
-            .map(|options| graphs.load(&digest, &options, || Ok(Bytes::new())).unwrap());
+            .map(|options| graphs.load(&digest, &options, || Ok(file())).unwrap());
         assert_eq!(loads.load(Ordering::SeqCst), 2);
     }
 
@@ -297,7 +348,7 @@ mod tests {
         assert_eq!(graphs.engines(), ["refusing 2", "counting 1"]);
         let load = |engine: Option<&str>| {
             let options = GraphOptions { engine: engine.map(str::to_owned), ..plain() };
-            graphs.load(&Digest::of(b"graph"), &options, || Ok(Bytes::new()))
+            graphs.load(&Digest::of(b"graph"), &options, || Ok(file()))
         };
 
         let choice = load(None).unwrap().choice;

@@ -85,11 +85,18 @@ impl inference::HostGraphExecutionContext for State {
     /// Runs on the worker's own thread, which is none of the async executor's.
     fn compute(&mut self, this: Resource<GuestContext>, inputs: GuestTensors) -> NnResult<GuestTensors> {
         let graph = Arc::clone(&self.table.get(&this)?.0.graph);
-        let inputs = match self.take_tensors(inputs)? {
-            Ok(inputs) => inputs,
+        // What goes in stays on the account until something else has come out.
+        let (inputs, held) = match self.take_tensors(inputs)? {
+            Ok(taken) => taken,
             Err(error) => return self.nn_error(error),
         };
-        match graph.compute(inputs) {
+        let reserved = match self.reserve(&*graph, &inputs) {
+            Ok(reserved) => reserved,
+            Err(error) => return self.nn_error(error),
+        };
+        let outcome = graph.compute(inputs);
+        drop((reserved, held));
+        match outcome {
             Ok(outputs) => Ok(Ok(self.push_tensors(outputs)?)),
             Err(error) => self.nn_error(error),
         }
@@ -106,14 +113,17 @@ impl State {
     fn take_tensors(
         &mut self,
         handles: GuestTensors,
-    ) -> wasmtime::Result<Result<Vec<(String, Tensor)>, NnError>> {
+    ) -> wasmtime::Result<Result<(Vec<(String, Tensor)>, Vec<Arc<Charge>>), NnError>> {
         if handles.len() > MAX_TENSORS {
             wasmtime::bail!("{} tensors in one call; at most {MAX_TENSORS} are taken", handles.len());
         }
         let mut tensors = Vec::with_capacity(handles.len());
+        let mut charges = Vec::with_capacity(handles.len());
         let mut invalid = None;
         for (name, handle) in handles {
-            match self.table.delete(handle)?.into_tensor() {
+            let guest = self.table.delete(handle)?;
+            charges.push(Arc::clone(&guest.charge));
+            match guest.into_tensor() {
                 Ok(tensor) => tensors.push((name, tensor)),
                 Err(error) => {
                     let message = format!("input `{name:.100}`: {}", error.message);
@@ -121,6 +131,17 @@ impl State {
                 }
             }
         }
-        Ok(invalid.map_or(Ok(tensors), Err))
+        Ok(invalid.map_or(Ok((tensors, charges)), Err))
+    }
+
+    /// The memory that the compute takes, on the account for as long as it lasts. An engine that allocates more
+    /// than there is would end the node, so what does not fit is not begun.
+    fn reserve(&self, graph: &dyn Graph, inputs: &[(String, Tensor)]) -> Result<Charge, NnError> {
+        let memory = graph.memory(&mut inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+        self.ledger.reserve(memory.bytes).map_err(|over| {
+            let most =
+                memory.largest.map_or_else(String::new, |largest| format!("; the largest part: {largest}"));
+            NnError::too_large(format!("computing takes up to {} bytes{most}: {over}", memory.bytes))
+        })
     }
 }

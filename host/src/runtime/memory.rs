@@ -45,6 +45,13 @@ impl Ledger {
         Ok(Charge { ledger: Arc::clone(self), bytes })
     }
 
+    /// As [`Self::charge`], for what the guest can do without: a refusal is an error that it is told of, and no
+    /// reason to take a later trap for an allocator giving up.
+    pub fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Charge, OverLimit> {
+        self.add(bytes)?;
+        Ok(Charge { ledger: Arc::clone(self), bytes })
+    }
+
     /// Whether anything was ever refused: a trap that follows is most likely an allocator giving up.
     pub fn refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
@@ -55,13 +62,14 @@ impl Ledger {
     }
 
     fn take(&self, bytes: u64) -> Result<(), OverLimit> {
+        self.add(bytes).inspect_err(|_| self.refused.store(true, Ordering::Relaxed))
+    }
+
+    fn add(&self, bytes: u64) -> Result<(), OverLimit> {
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         match self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(()),
-            Err(used) => {
-                self.refused.store(true, Ordering::Relaxed);
-                Err(OverLimit { asked: bytes, used, limit: self.limit })
-            }
+            Err(used) => Err(OverLimit { asked: bytes, used, limit: self.limit }),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::Grants;
 use super::memory::{Charge, Ledger, Limiter, OverLimit};
 use super::stdio::Lines;
 use super::tensors::GuestTensor;
+use crate::model::Binding;
 use crate::nn::{Graphs, Tensor};
 
 /// Handles that one instance may hold at once.
@@ -23,6 +24,8 @@ pub struct State {
     pub ledger: Arc<Ledger>,
     pub limiter: Limiter,
     pub table: ResourceTable,
+    /// How it binds weights to graphs: at each call in every role that gets other weights each round.
+    pub binding: Binding,
     wasi: WasiCtx,
 }
 
@@ -39,7 +42,15 @@ impl State {
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
-        Self { grants, graphs, limiter: Limiter(Arc::clone(&ledger)), ledger, table, wasi }
+        Self {
+            grants,
+            graphs,
+            limiter: Limiter(Arc::clone(&ledger)),
+            ledger,
+            table,
+            binding: Binding::AtCall,
+            wasi,
+        }
     }
 
     /// Put a tensor of the worker's own on its account and hand out a handle.

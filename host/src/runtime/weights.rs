@@ -108,7 +108,7 @@ impl model::HostWeights for State {
         };
         let names = names_len(graph.inputs().iter().map(|input| input.name.as_str()));
         charges.push(Arc::new(self.ledger.charge(names)?));
-        match bind(graph, &weights) {
+        match bind(graph, &weights, self.binding) {
             // The graph keeps the weights, also when the guest has dropped its handles to them.
             Ok(graph) => Ok(Ok(self.table.push(GuestGraph::new(graph, charges))?)),
             Err(error) => Ok(Err(error.message)),

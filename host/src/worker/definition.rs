@@ -1,6 +1,7 @@
 //! What the manager says of a worker, parsed: from here on its names are safe to use and its task is whole.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use sedge_api::node::{self, Comparison, WorkerRole, worker::Task as Wire};
@@ -8,7 +9,7 @@ use sedge_api::node::{self, Comparison, WorkerRole, worker::Task as Wire};
 use crate::artifacts::{Artifact, is_repository};
 use crate::federation::aggregation::{Stop, Task};
 use crate::federation::rounds::Terms;
-use crate::nn::ModelOptions;
+use crate::nn::{GraphOptions, ModelOptions, Optimization, Provider};
 
 /// A worker to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +86,7 @@ impl Definition {
             job_uid: worker.job_uid.clone(),
             plugin: Artifact::parse(plugin)?,
             model,
-            options: ModelOptions::default(),
+            options: model_options(worker)?,
             parameters: parameters.to_owned(),
             datasets: worker
                 .datasets
@@ -97,6 +98,45 @@ impl Definition {
             part,
         })
     }
+}
+
+fn model_options(worker: &node::Worker) -> Result<ModelOptions, String> {
+    let of = |options: Option<&node::EngineOptions>| {
+        options.map_or_else(|| Ok(GraphOptions::default()), graph_options)
+    };
+    let graph = |graph: &node::GraphOptions| Ok((graph.graph.clone(), of(graph.options.as_ref())?));
+    Ok(ModelOptions {
+        default: of(worker.engine.as_ref())?,
+        graphs: worker.graph_engines.iter().map(graph).collect::<Result<_, String>>()?,
+    })
+}
+
+fn graph_options(options: &node::EngineOptions) -> Result<GraphOptions, String> {
+    let is_name =
+        |name: &str| name.len() <= 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if !is_name(&options.name) {
+        return Err(format!(
+            "`{:.100}` is not the name of an engine",
+            options.name.escape_default().to_string()
+        ));
+    }
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = usize::try_from(options.threads).unwrap_or(usize::MAX).min(processors);
+    Ok(GraphOptions {
+        engine: (!options.name.is_empty()).then(|| options.name.clone()),
+        threads: u16::try_from(threads).ok().and_then(NonZeroU16::new),
+        optimization: match options.optimization() {
+            node::Optimization::Unspecified => None,
+            node::Optimization::None => Some(Optimization::None),
+            node::Optimization::Basic => Some(Optimization::Basic),
+            node::Optimization::Extended => Some(Optimization::Extended),
+            node::Optimization::All => Some(Optimization::All),
+        },
+        provider: match options.provider() {
+            node::Provider::Unspecified | node::Provider::Cpu => Provider::Cpu,
+            node::Provider::Cuda => Provider::Cuda,
+        },
+    })
 }
 
 fn participation(task: &node::Participation) -> Participation {
@@ -170,9 +210,32 @@ mod tests {
     }
 
     #[test]
+    fn options_are_the_models_or_the_graphs_own() {
+        let options = |name: &str, threads| {
+            let name = name.to_owned();
+            Some(node::EngineOptions { name, threads, ..Default::default() })
+        };
+        let infer = node::GraphOptions { graph: "infer".to_owned(), options: options("rten", 1) };
+        let worker = node::Worker { engine: options("", u32::MAX), graph_engines: vec![infer], ..trainer() };
+        let options = Definition::parse(&worker).unwrap().options;
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let train = options.of("train");
+        assert_eq!(train.engine, None);
+        assert_eq!(usize::from(train.threads.unwrap().get()), processors);
+        assert_eq!(options.of("infer").engine.as_deref(), Some("rten"));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         type Change = fn(&mut node::Worker);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
+            (
+                |worker| {
+                    worker.engine =
+                        Some(node::EngineOptions { name: "Rten\n".to_owned(), ..Default::default() })
+                },
+                "engine",
+            ),
             (|worker| worker.uid = "../x".to_owned(), "uid"),
             (|worker| worker.plugin = None, "plugin"),
             (|worker| worker.limits = None, "limits"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
+use sedge_api::node;
 use tokio_util::sync::CancellationToken;
 
 use super::definition::{Definition, Part, Participation};
@@ -15,6 +16,7 @@ use crate::federation::aggregation::{Aggregation, Task};
 use crate::federation::participant::{Participant, Work};
 use crate::federation::{Door, Federation, Seats};
 use crate::model::Model;
+use crate::nn::Choice;
 use crate::runtime::{Aggregator, Component, Evaluator, Grants, Runtime, Trainer};
 
 /// What all workers of a node share.
@@ -94,13 +96,10 @@ async fn prepare(context: &Context, definition: &Definition, reporter: &Reporter
         Some(model) => {
             reporter.pending("FetchingModel", &model.repository);
             let graphs = context.runtime.graphs();
-            Some(Arc::new(
-                context
-                    .artifacts
-                    .model(model, graphs, &definition.options, &waiting)
-                    .await
-                    .map_err(failed)?,
-            ))
+            let model = context.artifacts.model(model, graphs, &definition.options, &waiting);
+            let model = model.await.map_err(failed)?;
+            reporter.update(|status| status.engines = engines(&model));
+            Some(Arc::new(model))
         }
     };
 
@@ -116,6 +115,16 @@ async fn prepare(context: &Context, definition: &Definition, reporter: &Reporter
         }
     };
     Ok(Prepared { component, model, datasets })
+}
+
+/// Which engine computes which graph, for the status.
+fn engines(model: &Model) -> Vec<node::GraphEngine> {
+    let told = |(graph, choice): (&String, &Arc<Choice>)| node::GraphEngine {
+        graph: graph.clone(),
+        engine: choice.engine.clone(),
+        passed_over: choice.passed_over.iter().map(ToString::to_string).collect(),
+    };
+    model.choices.iter().map(told).collect()
 }
 
 /// All datasets granted, or why one is not there.

@@ -44,6 +44,9 @@ enum Fault {
     Recursion,
     /// Use `wasi:nn`, models and datasets wrongly, print what the host says, and go on.
     Misuse,
+    /// Compute the graph `square` of the job's model with inputs of which it makes a hundred gigabytes, print what
+    /// the host says, and go on.
+    Huge,
     /// Give an update whose weights are all NaN.
     Nan,
     /// Give an update with a weight less than the model has.
@@ -79,6 +82,10 @@ impl Trainer for Faulty {
             Fault::Recursion => Err(format!("recursion ended at {}", descend(0)).into()),
             Fault::Misuse => {
                 misuse::all(start);
+                Ok(update(start.tensors()))
+            }
+            Fault::Huge => {
+                misuse::huge();
                 Ok(update(start.tensors()))
             }
             Fault::Nan => poisoned(start),

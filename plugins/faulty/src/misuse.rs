@@ -32,6 +32,19 @@ pub fn all(start: &Weights) {
     print("empty batches", dataset::read("train", Split::All, batching(0)));
 }
 
+/// Of n numbers the graph makes n² in between.
+pub fn huge() {
+    let square = |count: u32| {
+        let x = Tensor::from_f32(&[count], &vec![1.0; count as usize])?;
+        Graph::load("square")?.compute(vec![("x".to_owned(), x)]).map(drop)
+    };
+    print("a hundred gigabytes", square(160_000));
+    match square(100) {
+        Ok(()) => println!("forty kilobytes: fine"),
+        Err(error) => println!("forty kilobytes: {error}"),
+    }
+}
+
 fn lerp(inputs: Vec<(&str, Tensor)>) -> Result<(), Error> {
     let inputs: Vec<NamedTensor> =
         inputs.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sedge_api::resources::{Dataset, EdgeNode, Model, Plugin, Worker, WorkerPhase};
+use sedge_api::resources::{Dataset, EdgeNode, GraphEngine, Model, Plugin, Worker, WorkerPhase};
 
 use super::page::{Page, pairs};
 use crate::columns::{bytes, counted, decimal, measured, written};
@@ -52,6 +52,7 @@ pub fn worker(page: &mut Page, worker: &Worker) {
     }
     page.field("  Connected", status.participants.join(", "));
     page.field("  Result", status.result_digest.map(|digest| digest.to_string()).unwrap_or_default());
+    engines(page, &status.engines);
     super::rounds::table(page, &status.rounds);
 }
 
@@ -112,6 +113,17 @@ pub fn model(page: &mut Page, model: &Model) {
     page.field("Parameters", status.parameters.map(counted).unwrap_or_default());
     page.field("Weights", status.weights_bytes.map(bytes).unwrap_or_default());
     page.conditions(&status.conditions);
+    engines(page, &status.engines);
+}
+
+/// Which engine computes which graph.
+fn engines(page: &mut Page, engines: &[GraphEngine]) {
+    let mut table = Table::new(["GRAPH", "ENGINE", "PASSED OVER"]);
+    for engine in engines {
+        let passed_over = engine.passed_over.join("; ");
+        table.row(vec![Cell::new(&engine.graph), Cell::new(&engine.engine), Cell::new(passed_over)]);
+    }
+    page.table("Engines", table);
 }
 
 /// `[64, 10]`; a single value has no dimensions.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{PinnedArtifact, Resources, RoundRecord};
+use super::{ModelEngines, PinnedArtifact, Resources, RoundRecord};
 use crate::{ArtifactRef, Period};
 
 /// Train one model on the data of many nodes: each round, every participant trains on its own samples,
@@ -211,6 +211,9 @@ pub struct FederatedLearningJobStatus {
 pub struct PinnedInputs {
     /// The model it began with.
     pub model: PinnedArtifact,
+    /// How that model's graphs are computed.
+    #[serde(default, skip_serializing_if = "ModelEngines::is_empty")]
+    pub engines: ModelEngines,
     /// The aggregator's plugin.
     pub aggregation: PinnedArtifact,
     /// The trainers' plugin.

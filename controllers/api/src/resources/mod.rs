@@ -10,6 +10,7 @@
 mod conditions;
 mod dataset;
 mod edge_node;
+mod engine;
 mod federated;
 mod model;
 mod plugin;
@@ -21,6 +22,7 @@ use kube::CustomResourceExt as _;
 pub use conditions::{condition, is_true, set_condition};
 pub use dataset::*;
 pub use edge_node::*;
+pub use engine::*;
 use federated::any_object;
 pub use federated::*;
 pub use model::*;
@@ -82,5 +84,27 @@ mod tests {
         assert_eq!(job.spec.aggregation.round_deadline.to_string(), "10m");
         assert_eq!(job.spec.training.resources.memory.bytes(), 64 << 20);
         assert_eq!(job.spec.stop.unwrap().operator, Operator::AtLeast);
+    }
+
+    #[test]
+    fn a_model_may_choose_its_engine() {
+        let model: Model = serde_yaml_ng::from_str(
+            "
+            apiVersion: sedge.dev/v1alpha1
+            kind: Model
+            metadata: {name: digits-mlp.1}
+            spec:
+              reference: digits-mlp:1
+              engine: {name: onnxruntime, threads: 2, optimization: extended}
+              graphs: {infer: {name: rten, provider: cpu}}
+            ",
+        )
+        .unwrap();
+        let engines = model.spec.engines();
+        assert_eq!(engines.engine.optimization, Some(Optimization::Extended));
+        assert_eq!(engines.graphs["infer"].or(&engines.engine).threads, Some(2));
+        let plain = ModelSpec { reference: "digits-mlp:1".parse().unwrap(), ..model.spec };
+        let plain = ModelSpec { engine: Default::default(), graphs: Default::default(), ..plain };
+        assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"reference":"digits-mlp:1"}"#);
     }
 }

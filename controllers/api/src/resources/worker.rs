@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Role, StopCondition};
+use super::{GraphEngine, ModelEngines, Role, StopCondition};
 use crate::{ArtifactRef, Digest, MemorySize, Period};
 
 /// One plugin running one role for one job on one node, owned by its job. Controllers make it; people look.
@@ -26,6 +26,7 @@ use crate::{ArtifactRef, Digest, MemorySize, Period};
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Done","type":"integer","jsonPath":".status.done"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason"}"#,
+    printcolumn = r#"{"name":"Engine","type":"string","jsonPath":".status.engine","priority":1}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
@@ -42,6 +43,9 @@ pub struct WorkerSpec {
     /// The model it works on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<PinnedArtifact>,
+    /// How that model's graphs are computed.
+    #[serde(default, skip_serializing_if = "ModelEngines::is_empty")]
+    pub engines: ModelEngines,
     /// What the plugin reads as its parameters.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "super::any_object")]
@@ -181,6 +185,12 @@ pub struct WorkerStatus {
     /// Of an aggregator that has ended well: manifest digest of the resulting model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_digest: Option<Digest>,
+    /// Names of the engines that compute its model, each once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Which engine computes which graph of its model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<GraphEngine>,
 }
 
 /// Where a worker is in its life.

@@ -25,6 +25,7 @@ mod elf;
 mod error;
 mod library;
 mod memory;
+mod patterns;
 mod search;
 mod session;
 mod value;
@@ -37,7 +38,7 @@ use parking_lot::Mutex;
 use sedge_onnx::{Declared, ElementType};
 
 use self::library::Library;
-use self::session::Session;
+use self::patterns::Patterned;
 use self::value::{Borrowed, Input};
 use super::{guard, with_stack};
 use crate::nn::{
@@ -65,6 +66,10 @@ impl Engine for OnnxRuntime {
         NAME
     }
 
+    fn bounds_its_memory(&self) -> bool {
+        true
+    }
+
     fn version(&self) -> &str {
         self.library.version()
     }
@@ -73,7 +78,7 @@ impl Engine for OnnxRuntime {
         let signature = sedge_onnx::signature(&onnx)?;
         let inputs = ends(signature.inputs, "input")?;
         let outputs = ends(signature.outputs, "output")?;
-        let load = || guard(NAME, "loading the graph", || self.library.session(&onnx, options, self.threads));
+        let load = || guard(NAME, "loading the graph", || self.library.load(onnx, options, self.threads));
         let session = with_stack(load)???;
         Ok(Arc::new(OrtGraph {
             session,
@@ -126,7 +131,7 @@ impl End {
 }
 
 struct OrtGraph {
-    session: Session,
+    session: Patterned,
     /// Held while a provider computes that does so for one caller at a time.
     alone: Option<Mutex<()>>,
     inputs: Vec<End>,
@@ -146,6 +151,7 @@ impl Graph for OrtGraph {
 
     fn compute(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, NnError> {
         let tensors = check_inputs(self, inputs)?;
+        let session = self.session.session(&tensors)?;
         let inputs = self
             .inputs
             .iter()
@@ -156,7 +162,7 @@ impl Graph for OrtGraph {
         let input_names = self.inputs.iter().map(|end| &*end.name);
         let output_names = self.outputs.iter().map(|end| &*end.name);
         let _alone = self.alone.as_ref().map(Mutex::lock);
-        let values = self.session.run(input_names, &borrowed, output_names, None)?;
+        let values = session.run(input_names, &borrowed, output_names, None)?;
         self.outputs
             .iter()
             .zip(values)

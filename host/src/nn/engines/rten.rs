@@ -66,6 +66,8 @@ impl Engine for Rten {
             return Err(NnError::unsupported("the engine rten computes on the processor alone"));
         }
         let signature = sedge_onnx::signature(&onnx)?;
+        // It believes what a file says of shapes.
+        let onnx = sedge_onnx::without_hints(onnx)?;
         let optimize = options.optimization != Some(Optimization::None);
         let load = || {
             guard(NAME, "loading the graph", || {

@@ -9,11 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
 use parking_lot::Mutex;
 
 use super::memory::{self, Sweeper};
+use super::patterns::Patterned;
 use super::session::{Session, Threads};
 use super::{elf, search};
 use crate::nn::{EngineSettings, GraphOptions, NnError};
@@ -85,11 +87,29 @@ impl Library {
         &self.version
     }
 
-    /// A session of the graph; `threads` where the options name no number.
-    pub fn session(&self, onnx: &[u8], options: &GraphOptions, threads: usize) -> Result<Session, NnError> {
+    /// The graph, loaded; `threads` where the options name no number.
+    pub fn load(
+        &'static self,
+        onnx: Bytes,
+        options: &GraphOptions,
+        threads: usize,
+    ) -> Result<Patterned, NnError> {
         let count = options.threads.map_or(threads, |threads| usize::from(threads.get()));
         let threads = Threads { count, shared: count == self.threads };
-        Session::load(&self.environment, onnx, options, threads, Some(self.sweeper.clone()))
+        let options = options.clone();
+        let load = move |onnx: &[u8], patterns| self.session(onnx, &options, threads, patterns);
+        Patterned::load(onnx, Box::new(load))
+    }
+
+    /// One session of the graph.
+    pub fn session(
+        &self,
+        onnx: &[u8],
+        options: &GraphOptions,
+        threads: Threads,
+        patterns: bool,
+    ) -> Result<Session, NnError> {
+        Session::load(&self.environment, onnx, options, threads, patterns, Some(self.sweeper.clone()))
     }
 }
 

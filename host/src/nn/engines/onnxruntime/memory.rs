@@ -79,7 +79,8 @@ impl Sweeper {
     /// For the arena of `environment`.
     pub fn new(environment: &Environment) -> Result<Self, NnError> {
         let threads = Threads { count: 1, shared: false };
-        let session = Session::load(environment, &identity(), &GraphOptions::default(), threads, None)?;
+        let session =
+            Session::load(environment, &identity(), &GraphOptions::default(), threads, false, None)?;
         let input = Input::of(Tensor::from_vec(&[1], vec![0f32])?, ElementType::F32)?;
         let shrink = RunOptions::with(c"memory.enable_memory_arena_shrinkage", c"cpu:0")?;
         Ok(Self { session, shrink, input })

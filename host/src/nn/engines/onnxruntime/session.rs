@@ -34,15 +34,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// Load `onnx`. `sweeper` is called when the graph is dropped.
+    /// Load `onnx`, with or without patterns of memory. `sweeper` is called when the graph is dropped.
     pub fn load(
         environment: &Environment,
         onnx: &[u8],
         options: &GraphOptions,
         threads: Threads,
+        patterns: bool,
         sweeper: Option<Arc<Sweeper>>,
     ) -> Result<Self, NnError> {
-        let mut builder = builder(environment, options, threads).map_err(|error| of_binding(&error))?;
+        let mut builder =
+            builder(environment, options, threads, patterns).map_err(|error| of_binding(&error))?;
         if options.provider == Provider::Cuda {
             append_cuda(&mut builder)?;
         }
@@ -106,6 +108,7 @@ fn builder(
     environment: &Environment,
     options: &GraphOptions,
     threads: Threads,
+    patterns: bool,
 ) -> ort::Result<SessionBuilder> {
     let level = match options.optimization {
         Some(Optimization::None) => GraphOptimizationLevel::Disable,
@@ -118,8 +121,7 @@ fn builder(
         .with_log_level(LogLevel::Warning)?
         .with_optimization_level(level)?
         .with_env_allocators()?
-        // A pattern is kept for every combination of shapes that ever came in.
-        .with_memory_pattern(false)?
+        .with_memory_pattern(patterns)?
         .with_intra_op_spinning(false)?
         .with_intra_threads(threads.count)?;
     if !threads.shared {

@@ -182,6 +182,26 @@ fn options_are_taken_and_a_provider_that_is_not_there_is_named() {
 }
 
 #[test]
+fn batches_of_ever_other_sizes_are_not_remembered_for_ever() {
+    let engine = engine!();
+    let library = engine.library;
+    let load = move |onnx: &[u8], patterns| {
+        let threads = session::Threads { count: 1, shared: false };
+        library.session(onnx, &GraphOptions::default(), threads, patterns)
+    };
+    let graph = Patterned::load(Bytes::from_static(TRAIN), Box::new(load)).unwrap();
+    let shaped = |size: usize| graph.session(&[f32s(&[size, 4], |_| 0.0)]).unwrap();
+    for _ in 0..1000 {
+        shaped(7);
+    }
+    assert!(graph.remembers());
+    (1..=64).for_each(|size| drop(shaped(size)));
+    assert!(graph.remembers());
+    shaped(65);
+    assert!(!graph.remembers());
+}
+
+#[test]
 fn what_is_no_graph_is_refused() {
     let engine = engine!();
     assert_eq!(load(&engine, b"no graph at all").err().unwrap().code, ErrorCode::InvalidEncoding);
@@ -237,6 +257,114 @@ fn a_graph_outlives_its_engine_and_an_output_its_graph() {
     let before = weights[0].1.bytes().to_vec();
     drop(graph);
     assert_eq!(weights[0].1.bytes(), before);
+}
+
+/// A graph of one node: `y = op(x, initializers…)`, where `x` is a vector of `int64` and `y` of `float32`.
+fn one_node(op: &str, input: bool, initializers: &[&[i64]]) -> Bytes {
+    use prost::Message as _;
+    use sedge_onnx::proto::tensor_proto::DataType;
+    use sedge_onnx::proto::*;
+
+    let port = |name: &str, of: DataType| {
+        let tensor = type_proto::Tensor { elem_type: Some(of.into()), shape: None };
+        let of_type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+        ValueInfoProto { name: Some(name.to_owned()), r#type: Some(of_type), ..Default::default() }
+    };
+    let names = (0..initializers.len()).map(|at| format!("c{at}"));
+    let tensors = names.clone().zip(initializers).map(|(name, values)| TensorProto {
+        name: Some(name),
+        data_type: Some(DataType::Int64.into()),
+        dims: vec![values.len() as i64],
+        int64_data: values.to_vec(),
+        ..Default::default()
+    });
+    let graph = GraphProto {
+        name: Some("one".to_owned()),
+        node: vec![NodeProto {
+            op_type: Some(op.to_owned()),
+            input: input.then(|| "x".to_owned()).into_iter().chain(names).collect(),
+            output: vec!["y".to_owned()],
+            ..Default::default()
+        }],
+        initializer: tensors.collect(),
+        input: input.then(|| port("x", DataType::Int64)).into_iter().collect(),
+        output: vec![port("y", DataType::Float)],
+        ..Default::default()
+    };
+    let opset = OperatorSetIdProto { version: Some(13), ..Default::default() };
+    ModelProto { ir_version: Some(8), graph: Some(graph), opset_import: vec![opset], ..Default::default() }
+        .encode_to_vec()
+        .into()
+}
+
+fn zeros(graph: &dyn Graph, count: i64) -> Result<Tensor, NnError> {
+    let count = Tensor::from_vec(&[1], vec![count])?;
+    graph.compute(vec![("x".to_owned(), count)]).map(|mut outputs| outputs.remove(0).1)
+}
+
+#[test]
+fn more_memory_than_there_is_is_an_error_and_the_next_compute_is_right() {
+    let engine = engine!();
+    let graph = engine.load(one_node("ConstantOfShape", true, &[]), &GraphOptions::default()).unwrap();
+    for count in [25_000_000_000, 1 << 29, i64::MAX, i64::MAX / 4] {
+        let error = zeros(&*graph, count).unwrap_err();
+        assert!(matches!(error.code, ErrorCode::TooLarge | ErrorCode::RuntimeError), "{count}: {error}");
+    }
+    assert_eq!(zeros(&*graph, 25_000_000_000).unwrap_err().code, ErrorCode::TooLarge);
+    assert_eq!(zeros(&*graph, 3).unwrap().as_slice::<f32>().unwrap(), [0.0; 3]);
+}
+
+#[test]
+fn a_constant_of_a_hundred_gigabytes_is_an_error() {
+    let engine = engine!();
+    let onnx = one_node("ConstantOfShape", false, &[&[25_000_000_000]]);
+    let outcome =
+        engine.load(onnx, &GraphOptions::default()).and_then(|graph| graph.compute(Vec::new()).map(drop));
+    let error = outcome.unwrap_err();
+    assert!(matches!(error.code, ErrorCode::TooLarge | ErrorCode::InvalidEncoding), "{error}");
+}
+
+/// Bytes of this process in memory.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_a_dropped_graph_goes_back_to_the_system() {
+    const BYTES: u64 = 400 << 20;
+    let engine = engine!();
+    let before = resident();
+    let graph = engine.load(one_node("ConstantOfShape", true, &[]), &GraphOptions::default()).unwrap();
+    let output = zeros(&*graph, i64::try_from(BYTES / 4).unwrap()).unwrap();
+    assert!(resident() > before + BYTES / 2, "{} is resident, before {before}", resident());
+    drop((output, graph));
+    assert!(resident() < before + BYTES / 2, "{} is resident, before {before}", resident());
+}
+
+#[test]
+fn an_input_that_is_an_output_is_not_lent_to_it() {
+    use sedge_onnx::{read, write};
+
+    let engine = engine!();
+    // `y = x` with `x` and `y` of `int64`, and a graph whose output is its input, with no node at all.
+    let mut model = read(one_node("Identity", true, &[])).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.output[0].r#type = graph.input[0].r#type.clone();
+    let identity = write(&model);
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.clear();
+    graph.output[0].name = Some("x".to_owned());
+    for onnx in [identity, write(&model)] {
+        let Ok(graph) = engine.load(onnx, &GraphOptions::default()) else { continue };
+        let x = Tensor::from_vec(&[3], vec![1i64, 2, 3]).unwrap();
+        let outputs = graph.compute(vec![("x".to_owned(), x.clone())]).unwrap();
+        assert!(!outputs[0].1.same_storage(&x));
+        drop(x);
+        assert_eq!(outputs[0].1.as_slice::<i64>().unwrap(), [1, 2, 3]);
+    }
 }
 
 proptest::proptest! {

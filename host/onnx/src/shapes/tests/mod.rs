@@ -1,0 +1,4 @@
+//! Graphs by hand, and every operator against the examples that ONNX itself gives of it.
+
+mod backend;
+mod graphs;

@@ -1,0 +1,65 @@
+//! From a file to a graph of an engine: checked first, since engines take a file at its word.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sedge_onnx::{Bound, Outline};
+
+use super::error::NnError;
+use super::freezer::Freezer;
+use super::graph::{Engine, Graph};
+use super::measured::{Measured, unknown};
+use super::options::GraphOptions;
+
+/// Memory that an engine may take when it loads a graph and computes what depends on no input: some, and in
+/// proportion to the file.
+const MAX_FOLDED: u64 = 256 << 20;
+const MAX_FOLDED_PER_BYTE: u64 = 8;
+
+/// A file that was checked.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub file: Bytes,
+    outline: Arc<Outline>,
+    /// Of loading.
+    bound: Arc<Bound>,
+}
+
+impl Source {
+    /// Refuses what no engine is to see: what [`Outline::of`] refuses, and graphs that would take far more memory
+    /// than they are large as soon as an engine folds their constants.
+    pub fn check(file: Bytes) -> Result<Self, NnError> {
+        let outline = Outline::of(&file)?;
+        let bound = outline.load_bound();
+        let limit = MAX_FOLDED.saturating_add((file.len() as u64).saturating_mul(MAX_FOLDED_PER_BYTE));
+        if let Bound::Bytes { bytes, largest } = &bound
+            && *bytes > limit
+        {
+            return Err(NnError::too_large(format!(
+                "loading the graph would take {bytes} bytes for what depends on no input, and a file of {} bytes may \
+                 take {limit}: {largest}",
+                file.len()
+            )));
+        }
+        Ok(Self { file, outline: Arc::new(outline), bound: Arc::new(bound) })
+    }
+}
+
+/// The graph of `engine`, which knows the memory that it takes.
+pub(super) fn with(
+    engine: &Arc<dyn Engine>,
+    source: Source,
+    options: &GraphOptions,
+    threads: usize,
+    freezer: Option<Freezer>,
+) -> Result<Arc<dyn Graph>, NnError> {
+    let bounded = engine.bounds_its_memory();
+    if let Bound::Unknown { why } = &*source.bound
+        && !bounded
+    {
+        return Err(unknown(why));
+    }
+    let graph = engine.load(source.file, options)?;
+    let threads = options.threads.map_or(threads, |threads| usize::from(threads.get()));
+    Ok(Arc::new(Measured::new(graph, source.outline, threads, bounded, freezer)))
+}

@@ -1,0 +1,122 @@
+//! The bound on a compute's memory against what rten really allocates: never below it, and not absurdly above.
+//!
+//! Alone in its file, for it counts what the whole process allocates.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use sedge_api::Digest;
+use sedge_host::nn::{DType, ErrorCode, Graph, GraphOptions, Graphs, Port, Tensor};
+
+/// Counts bytes.
+struct Counting;
+
+static HELD: AtomicIsize = AtomicIsize::new(0);
+static MOST: AtomicIsize = AtomicIsize::new(0);
+
+fn count(bytes: isize) {
+    let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    MOST.fetch_max(held, Ordering::Relaxed);
+}
+
+#[allow(unsafe_code)]
+// SAFETY: everything is the system's allocator's; the counters allocate nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size().cast_signed());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        count(-layout.size().cast_signed());
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(start, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn load(file: &'static [u8]) -> Arc<dyn Graph> {
+    let load = || Ok(Bytes::from_static(file));
+    Graphs::new(1).load(&Digest::of(file), &GraphOptions::default(), load).unwrap().graph
+}
+
+/// Some tensor for an input; unknown sizes are `batch`.
+fn tensor(port: &Port, batch: usize) -> Tensor {
+    let shape: Vec<usize> = port.shape.iter().flatten().map(|size| size.unwrap_or(batch)).collect();
+    let count = shape.iter().product();
+    match port.dtype {
+        Some(DType::I64) => Tensor::from_vec(&shape, vec![1i64; count]).unwrap(),
+        _ => Tensor::from_vec(&shape, vec![0.01f32; count]).unwrap(),
+    }
+}
+
+fn inputs(graph: &dyn Graph, batch: usize) -> Vec<(String, Tensor)> {
+    graph.inputs().iter().map(|port| (port.name.clone(), tensor(port, batch))).collect()
+}
+
+fn bound(graph: &dyn Graph, inputs: &[(String, Tensor)]) -> u64 {
+    graph.memory(&mut inputs.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap().bytes
+}
+
+#[test]
+fn the_bound_lies_between_what_is_allocated_and_four_times_that() {
+    let files: [(&str, &[u8], &[usize]); 4] = [
+        ("digits train", include_bytes!("../../tests/data/digits-mlp/train.onnx"), &[256, 4096]),
+        ("digits evaluate", include_bytes!("../../tests/data/digits-mlp/evaluate.onnx"), &[1797]),
+        ("digits infer", include_bytes!("../../tests/data/digits-mlp/infer.onnx"), &[1797, 16384]),
+        ("large train", include_bytes!("../../tests/data/mlp-784-1024-1024-10/train.onnx"), &[64, 512]),
+    ];
+    let mut lines = Vec::new();
+    for (name, file, batches) in files {
+        let graph = load(file);
+        for &batch in batches {
+            // Once before: plans and pools are made by the first compute.
+            drop(graph.compute(inputs(&*graph, batch)).unwrap());
+            let given = inputs(&*graph, batch);
+            let bound = bound(&*graph, &given);
+            // Weights that someone else holds are not given up, which is when most is held.
+            let held = given.clone();
+            let before = HELD.load(Ordering::Relaxed);
+            MOST.store(before, Ordering::Relaxed);
+            let outputs = graph.compute(given).unwrap();
+            let real = (MOST.load(Ordering::Relaxed) - before) as u64;
+            drop((outputs, held));
+            lines.push(format!(
+                "{name}, batch {batch}: bound {bound}, real {real}, ×{:.2}",
+                bound as f64 / real as f64
+            ));
+            assert!(bound >= real, "{lines:#?}");
+            assert!(bound <= 4 * real, "{lines:#?}");
+        }
+    }
+    println!("{lines:#?}");
+}
+
+#[test]
+fn a_warm_bound_is_a_comparison() {
+    let graph = load(include_bytes!("../../tests/data/mlp-784-1024-1024-10/train.onnx"));
+    let given = inputs(&*graph, 64);
+    let first = bound(&*graph, &given);
+    let start = Instant::now();
+    for _ in 0..10_000 {
+        assert_eq!(bound(&*graph, &given), first);
+    }
+    // Shown, not asserted: times are not for tests.
+    println!("{:?} for each bound of shapes that were seen", start.elapsed() / 10_000);
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_the_computes_to_refuse() {
+    let graph = load(include_bytes!("../../tests/data/digits-mlp/infer.onnx"));
+    let wrong = vec![("x".to_owned(), Tensor::from_vec(&[2], vec![0f32; 2]).unwrap())];
+    assert_eq!(bound(&*graph, &wrong), 0);
+    assert_eq!(graph.compute(wrong).unwrap_err().code, ErrorCode::InvalidArgument);
+}

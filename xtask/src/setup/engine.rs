@@ -1,0 +1,159 @@
+//! Puts a tensor engine's library where nodes look for it.
+//!
+//! The libraries come out of packages on PyPI, which are signed for by the index and built for every system:
+//! pip finds the right one. `$XDG_DATA_HOME/sedge/engines`, or below `~/.local/share`, is the folder; beside
+//! the library lies the sha256 of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::shell;
+
+/// An engine that is loaded at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// ONNX Runtime, the fast one
+    #[value(name = "onnxruntime")]
+    OnnxRuntime,
+}
+
+impl Engine {
+    /// What pip is asked for: the oldest version that nodes take, or newer.
+    fn requirement(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "onnxruntime>=1.24",
+        }
+    }
+
+    /// The folder in the package that its libraries lie in.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "onnxruntime/capi",
+        }
+    }
+
+    /// Whether a file of that folder is the library.
+    fn is_library(self, name: &str) -> bool {
+        match self {
+            Self::OnnxRuntime => {
+                name.starts_with("libonnxruntime.") && !name.ends_with(".sha256") || name == "onnxruntime.dll"
+            }
+        }
+    }
+}
+
+/// Have the engine's library in the folder of engines; gives where it lies.
+pub fn install(engine: Engine) -> Result<PathBuf> {
+    let folder = engines_dir()?;
+    if let Some(present) = library(engine, &folder) {
+        return Ok(present);
+    }
+    let python = python()?;
+    let work = tempfile::tempdir().context("cannot make a temporary folder")?;
+    shell::say("Fetching", format!("{} from PyPI", engine.requirement()));
+    let mut download = Command::new(python);
+    download.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    download.args(["--no-deps", "--only-binary=:all:", "--dest"]).arg(work.path());
+    shell::run(download.arg(engine.requirement())).with_context(|| {
+        format!(
+            "pip did not fetch {}: is PyPI, or the index that pip is set to, in reach?",
+            engine.requirement()
+        )
+    })?;
+    let wheel = files(work.path()).into_iter().find(|path| path.extension().is_some_and(|e| e == "whl"));
+    let wheel = wheel.context("pip fetched no wheel")?;
+    let unpacked = work.path().join("unpacked");
+    shell::run(Command::new(python).args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked))?;
+    let source = library(engine, &unpacked.join(engine.folder()))
+        .with_context(|| format!("{} has no library in {}", wheel.display(), engine.folder()))?;
+
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let name = source.file_name().context("a library has a name")?;
+    let target = folder.join(name);
+    let bytes = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
+    let digest = hex(&Sha256::digest(&bytes));
+    let name = name.to_string_lossy();
+    put(&folder.join(format!("{name}.sha256")), format!("{digest}  {name}\n").as_bytes())?;
+    put(&target, &bytes)?;
+    shell::say("Installed", format!("{} (sha256 {digest})", target.display()));
+    Ok(target)
+}
+
+/// Where nodes look for engines' libraries, as `sedge` has it.
+fn engines_dir() -> Result<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/share")))
+        .map(|data| data.join("sedge/engines"))
+        .context("neither XDG_DATA_HOME nor HOME names a folder to put engines in: set one of them")
+}
+
+/// A Python with pip.
+fn python() -> Result<&'static str> {
+    let Some(python) = ["python3", "python"].into_iter().find(|name| shell::is_installed(name)) else {
+        bail!("python3 is not installed, and it is what fetches the engine: install python3 and python3-pip");
+    };
+    if shell::capture(Command::new(python).args(["-m", "pip", "--version"])).is_err() {
+        bail!("{python} has no pip, and it is what fetches the engine: install python3-pip");
+    }
+    Ok(python)
+}
+
+fn library(engine: Engine, folder: &Path) -> Option<PathBuf> {
+    files(folder)
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| engine.is_library(&name.to_string_lossy())))
+}
+
+/// Sorted by name.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+/// Whole or not at all: a node may be looking.
+fn put(target: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = target.parent().unwrap_or(Path::new("."));
+    let failed = || format!("cannot write {}", target.display());
+    let file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    fs::write(file.path(), bytes).with_context(failed)?;
+    #[cfg(unix)]
+    fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .with_context(failed)?;
+    file.persist(target).with_context(failed)?;
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_is_told_from_what_lies_beside_it() {
+        let is = |name| Engine::OnnxRuntime.is_library(name);
+        assert!(is("libonnxruntime.so.1.32.0") && is("libonnxruntime.1.32.0.dylib") && is("onnxruntime.dll"));
+        assert!(!is("libonnxruntime_providers_shared.so") && !is("libonnxruntime.so.1.32.0.sha256"));
+    }
+
+    #[test]
+    fn a_file_is_put_in_one_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("library");
+        for text in ["first", "second"] {
+            put(&target, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
+        }
+        assert_eq!(files(folder.path()), [target]);
+        assert_eq!(hex(&Sha256::digest(b"")[..4]), "e3b0c442");
+    }
+}
