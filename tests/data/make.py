@@ -123,12 +123,13 @@ def train_graph(dims, scale):
     graph.add("Sub", ["p", "onehot"], "residual")
     graph.add("Div", ["residual", "samples"], f"dz{last}")
     for layer in reversed(range(last + 1)):
+        # The learning rate scales what is as large as the batch, not what is as large as the weights: a pass less.
+        graph.add("Mul", [f"dz{layer}", "lr"], f"step_z{layer}")
         transposed = graph.add("Transpose", [activations[layer]], f"a{layer}_t", perm=[1, 0])
-        graph.add("MatMul", [transposed, f"dz{layer}"], f"dw{layer}")
-        graph.add("ReduceSum", [f"dz{layer}", "axis_batch"], f"db{layer}", keepdims=0)
+        graph.add("MatMul", [transposed, f"step_z{layer}"], f"step_w{layer}")
+        graph.add("ReduceSum", [f"step_z{layer}", "axis_batch"], f"step_b{layer}", keepdims=0)
         for kind in "wb":
-            step = graph.add("Mul", [f"d{kind}{layer}", "lr"], f"step_{kind}{layer}")
-            graph.add("Sub", [f"{kind}{layer}", step], f"{kind}{layer}.next")
+            graph.add("Sub", [f"{kind}{layer}", f"step_{kind}{layer}"], f"{kind}{layer}.next")
         if layer > 0:
             graph.add("Transpose", [f"w{layer}"], f"w{layer}_t", perm=[1, 0])
             graph.add("MatMul", [f"dz{layer}", f"w{layer}_t"], f"da{layer}")

@@ -157,9 +157,11 @@ impl Way {
         let times = if self.guest {
             ready.compute_in_guest(bench, SETTLE + calls)
         } else {
-            // On a thread of the kind that workers have: allocators treat the first thread differently.
-            let direct = bench.executor.spawn_blocking(move || ready.compute(SETTLE + calls));
-            bench.executor.block_on(direct).expect("it computes")
+            // On a thread of the kind that workers have: allocators treat the first thread differently, and an engine
+            // may have to hand over what is computed from a thread that is not its own.
+            let graphs = Arc::clone(bench.runtime.graphs());
+            let direct = move || graphs.attend(|| ready.compute(SETTLE + calls));
+            bench.executor.block_on(bench.executor.spawn_blocking(direct)).expect("it computes")
         };
         times[SETTLE..].to_vec()
     }

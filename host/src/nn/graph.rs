@@ -113,6 +113,10 @@ pub trait Engine: Send + Sync {
     /// From an ONNX file's bytes. Of `options`, the engine's name is not looked at; what the engine cannot do
     /// of the rest is `UnsupportedOperation`.
     fn load(&self, onnx: Bytes, options: &GraphOptions) -> Result<Arc<dyn Graph>, NnError>;
+    /// Runs `work`, which computes many times, on a thread from which it does so with the least ado.
+    fn attend<'a>(&self, work: Box<dyn FnOnce() + Send + 'a>) {
+        work();
+    }
 }
 
 /// `inputs` in the order of the graph's, each of them once and of the right dtype and shape.

@@ -130,6 +130,19 @@ impl Graphs {
         Ok(fresh)
     }
 
+    /// Runs `work`, in which one thread computes many times over, on a thread from which its engines do so with the
+    /// least ado. Blocking. What computes on another thread costs more, and is right all the same.
+    pub fn attend<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let mut result = None;
+        let mut attended: Box<dyn FnOnce() + Send + '_> = Box::new(|| result = Some(work()));
+        for engine in &self.engines {
+            let inner = attended;
+            attended = Box::new(move || engine.attend(inner));
+        }
+        attended();
+        result.expect("every engine runs the work that it is given")
+    }
+
     /// The host's own graphs (`sedge:lerp`, `sedge:non-finite`).
     pub fn builtin(&self, name: &str) -> Option<Arc<dyn Graph>> {
         builtin::graph(name)

@@ -60,7 +60,7 @@ impl Aggregator {
                 Err(error) => Err(call::failure(&store, &error)),
             }
         };
-        let fold = call::run(&kept.cancel, kept.call, body).await?;
+        let fold = call::run(None, &kept.cancel, kept.call, body).await?;
         Ok(Aggregate { grants: kept, fold: Some(fold) })
     }
 }
@@ -91,7 +91,7 @@ impl Aggregate {
                 Err(error) => Err(call::failure(&fold.store, &error)),
             }
         };
-        let (fold, answer) = call::run(&self.grants.cancel, self.grants.call, body).await?;
+        let (fold, answer) = call::run(None, &self.grants.cancel, self.grants.call, body).await?;
         self.fold = Some(fold);
         Ok(answer)
     }
@@ -114,7 +114,7 @@ impl Aggregate {
             let result = result.await;
             call::outcome(&fold.store, result)
         };
-        call::run(&self.grants.cancel, self.grants.call, body).await
+        call::run(None, &self.grants.cancel, self.grants.call, body).await
     }
 
     fn take(&mut self) -> Result<Box<Fold>, Failure> {

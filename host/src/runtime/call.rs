@@ -5,6 +5,7 @@
 //! future on that thread: the epoch makes a guest that computes yield to it, a guest that sleeps waits in
 //! it, and dropping it ends the guest in either case.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,9 +15,12 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 use super::failure::{Failure, Reason};
 use super::memory::OverLimit;
 use super::state::State;
+use crate::nn::Graphs;
 
-/// Run `body` on a thread of its own until it ends, `limit` has passed, or `cancel` or the caller gives up.
+/// Run `body` on a thread of its own until it ends, `limit` has passed, or `cancel` or the caller gives up; one that
+/// computes with `graphs` on a thread that their engines are quick from.
 pub async fn run<T, F>(
+    graphs: Option<&Arc<Graphs>>,
     cancel: &CancellationToken,
     limit: Duration,
     body: impl FnOnce() -> F + Send + 'static,
@@ -37,9 +41,13 @@ where
             }
         })
     };
-    tokio::task::spawn_blocking(call)
-        .await
-        .unwrap_or_else(|error| Err(Failure::host(format!("the worker's thread broke off: {error}"))))
+    let graphs = graphs.cloned();
+    tokio::task::spawn_blocking(move || match graphs {
+        Some(graphs) => graphs.attend(call),
+        None => call(),
+    })
+    .await
+    .unwrap_or_else(|error| Err(Failure::host(format!("the worker's thread broke off: {error}"))))
 }
 
 fn too_long(limit: Duration) -> Failure {

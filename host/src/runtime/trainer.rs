@@ -1,5 +1,7 @@
 //! The role trainer: one round of training on this node's data.
 
+use std::sync::Arc;
+
 use wasmtime::component::Resource;
 
 use super::bindings::trainer::TrainerPre;
@@ -31,6 +33,7 @@ impl Trainer {
     pub async fn train(&self, round: u32, start: Weights) -> Result<Update, Failure> {
         let Self { runtime, pre, grants } = self.clone();
         let (cancel, limit) = (grants.cancel.clone(), grants.call);
+        let graphs = Arc::clone(runtime.graphs());
         let body = move || async move {
             let mut store = runtime.store(grants);
             let result = async {
@@ -51,6 +54,6 @@ impl Trainer {
             let result = result.await;
             call::outcome(&store, result)
         };
-        call::run(&cancel, limit, body).await
+        call::run(Some(&graphs), &cancel, limit, body).await
     }
 }

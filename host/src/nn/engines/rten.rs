@@ -5,7 +5,11 @@
 //! An owned value can be computed over in place; a vector of which the caller gave the only handle goes in
 //! owned, and everything else as a view. Outputs are taken as they are, but for a shape that the file declares in
 //! full: the engine puts a scalar out where one of the two numbers that it broadcasts had a dimension of one.
+//!
+//! It computes on threads of its own, even where that is one, so each compute is handed over and waited for: some
+//! ten microseconds. A worker, which computes many times, runs on such a thread from the start ([`Engine::attend`]).
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -87,6 +91,32 @@ impl Engine for Rten {
             model,
         }))
     }
+
+    fn attend<'a>(&self, work: Box<dyn FnOnce() + Send + 'a>) {
+        let pools = self.pools(&GraphOptions::default());
+        let threads = pools.threads;
+        pools.with(|pool| {
+            pool.clone().run(move || {
+                ATTENDED.set(Some((threads, pool)));
+                // Also when the work panics: the thread is the pool's, and the next work's.
+                let _guard = Leave;
+                work();
+            });
+        });
+    }
+}
+
+thread_local! {
+    /// Of a thread on which [`Engine::attend`] runs work: the pool that it belongs to, and the pool's threads.
+    static ATTENDED: RefCell<Option<(usize, Arc<ThreadPool>)>> = const { RefCell::new(None) };
+}
+
+struct Leave;
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        ATTENDED.set(None);
+    }
 }
 
 /// Thread pools, one for each compute that goes on at the same time: several computes in one pool would wait
@@ -101,6 +131,12 @@ const KEPT_POOLS: usize = 16;
 
 impl Pools {
     fn with<R>(&self, compute: impl FnOnce(Arc<ThreadPool>) -> R) -> R {
+        let ours =
+            |(threads, pool): &(usize, Arc<ThreadPool>)| (*threads == self.threads).then(|| pool.clone());
+        if let Some(pool) = ATTENDED.with_borrow(|attended| attended.as_ref().and_then(ours)) {
+            // This is a thread of that pool: nothing is handed to another.
+            return compute(pool);
+        }
         let idle = self.idle.lock().pop();
         let pool = idle.unwrap_or_else(|| Arc::new(ThreadPool::with_num_threads(self.threads)));
         let result = compute(pool.clone());
@@ -265,8 +301,12 @@ where
 fn tensor_of<T: Element>(shape: &[usize], mut values: Vec<T>) -> Result<Tensor, NnError> {
     // The engine reuses larger buffers for smaller outputs; memory that no one counts would be held by them.
     if values.capacity() - values.len() > values.len() / 4 {
+        let before = values.as_ptr();
         values.shrink_to_fit();
-        copies::count(size_of_val(values.as_slice()));
+        // Mostly they stay where they are.
+        if values.as_ptr() != before {
+            copies::count(size_of_val(values.as_slice()));
+        }
     }
     Tensor::from_vec(shape, values)
 }

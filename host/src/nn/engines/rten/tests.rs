@@ -136,3 +136,23 @@ proptest::proptest! {
         let _ = Rten::new(1).load(damaged.into(), &GraphOptions::default());
     }
 }
+
+#[test]
+fn a_thread_that_is_attended_computes_by_itself() {
+    let engine = Rten::new(1);
+    let graph = engine.load(Bytes::from_static(TRAIN), &GraphOptions::default()).unwrap();
+    let (alone, ..) = step(&*graph, weights());
+    let mut attended = None;
+    engine.attend(Box::new(|| {
+        let (loss, ..) = step(&*graph, weights());
+        // Its pool is in use as long as it attends, and no other was made.
+        let idle = graph_pools(&engine).idle.lock().len();
+        attended = Some((loss, idle));
+    }));
+    assert_eq!(attended, Some((alone, 0)));
+    assert!(ATTENDED.with_borrow(Option::is_none), "this thread is none of a pool");
+}
+
+fn graph_pools(engine: &Rten) -> Arc<Pools> {
+    engine.pools(&GraphOptions::default())
+}
