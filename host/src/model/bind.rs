@@ -130,7 +130,7 @@ mod tests {
             refused(named(&[("elsewhere", &[1.0])])),
             "the graph takes none of the weights: no input bears the name of one"
         );
-        let integers = vec![("y".to_owned(), Tensor::from_vec(&[1], vec![1i32]).unwrap())];
-        assert_eq!(refused(integers), "input \"y\": expected f32 of any shape, got i32[1]");
+        let integers = vec![("t".to_owned(), Tensor::from_vec(&[1], vec![1i32]).unwrap())];
+        assert_eq!(refused(integers), "input \"t\": expected f32 of any shape, got i32[1]");
     }
 }
