@@ -45,7 +45,7 @@ pub mod federation {
     pub use crate::proto::federation::v1::*;
 
     /// The version of the federation protocol that this build speaks.
-    pub const PROTOCOL: u32 = 1;
+    pub const PROTOCOL: u32 = 2;
     /// The largest piece of a payload, in bytes.
     pub const CHUNK: usize = 1 << 20;
 }

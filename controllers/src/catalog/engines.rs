@@ -43,16 +43,18 @@ pub async fn run_engines(client: Client, shutdown: CancellationToken) {
         };
         let Some(key) = key(&worker) else { continue };
         let all = workers.state();
-        let engines = computed(&key, all.iter().map(AsRef::as_ref));
+        // The store does not have what came first until all of it has come.
+        let engines = computed(&key, all.iter().map(AsRef::as_ref).chain([&worker]));
         if engines.is_empty() || written.get(&key) == Some(&engines) {
             continue;
         }
         let present: std::collections::HashSet<_> =
             all.iter().filter_map(|worker| self::key(worker)).collect();
-        written.retain(|key, _| present.contains(key));
+        written.retain(|other, _| *other == key || present.contains(other));
         match write(&client, &key, &engines).await {
-            Ok(()) => drop(written.insert(key, engines)),
+            Ok(true) => drop(written.insert(key, engines)),
             // The next word of a Worker tries again.
+            Ok(false) => {}
             Err(error) => tracing::warn!(model = key.1, %error, "its engines could not be told"),
         }
     }
@@ -86,25 +88,28 @@ fn decide(model: &Model, digest: &Digest, engines: &[GraphEngine]) -> Option<Mod
     Some(Model { status: Some(status), ..model.clone() })
 }
 
+/// Whether it stands there now.
 async fn write(
     client: &Client,
     (namespace, name, digest): &Key,
     engines: &[GraphEngine],
-) -> kube::Result<()> {
+) -> kube::Result<bool> {
     /// Others write the same status.
     const TRIES: usize = 5;
     let api = Api::<Model>::namespaced(client.clone(), namespace);
     for _ in 0..TRIES {
-        let Some(model) = api.get_opt(name).await? else { return Ok(()) };
-        let Some(after) = decide(&model, digest, engines) else { return Ok(()) };
+        let Some(model) = api.get_opt(name).await? else { return Ok(false) };
+        let Some(after) = decide(&model, digest, engines) else {
+            return Ok(model.status.is_some_and(|status| status.engines == engines));
+        };
         match api.replace_status(name, &PostParams::default(), &after).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            other => return other.map(drop),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
+            other => return other.map(|_| true),
         }
     }
     tracing::debug!(model = name, "others kept writing its status");
-    Ok(())
+    Ok(false)
 }
 
 #[cfg(test)]

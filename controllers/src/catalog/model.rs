@@ -50,8 +50,9 @@ impl Catalogued for Model {
         let (parameters, weights_bytes) =
             facts.as_ref().map(|f| (f.parameters, f.weights_bytes)).unwrap_or_default();
         let graphs = facts.map(|facts| facts.graphs).unwrap_or_default();
-        // What its workers say is not the registry's to change.
-        let ModelStatus { engine, engines, .. } = self.status.clone().unwrap_or_default();
+        // What its workers say of these contents is not the registry's to change.
+        let before = self.status.clone().filter(|status| status.digest == digest);
+        let ModelStatus { engine, engines, .. } = before.unwrap_or_default();
         let status = ModelStatus { conditions, digest, graphs, parameters, weights_bytes, engine, engines };
         Self { status: Some(status), ..self.clone() }
     }

@@ -18,6 +18,9 @@ pub const MAX_NODES: usize = 10_000;
 /// memory.
 const MAX_PARTS: usize = 1 << 20;
 
+/// Bytes of a file that are lists of numbers in protobuf's own form, at most: one byte there may be eight in memory.
+const MAX_NUMBERS: usize = 32 << 20;
+
 /// The file's messages; tensors' raw bytes stay where they are in `file`.
 ///
 /// Refused are files that are damaged, nested too deeply or of too many parts (see [`check`]).
@@ -73,6 +76,7 @@ enum Kind {
 struct Counts {
     nodes: usize,
     parts: usize,
+    numbers: usize,
 }
 
 impl Counts {
@@ -83,7 +87,17 @@ impl Counts {
             )));
         }
         for field in Fields(bytes) {
-            let (number, Value::Bytes(inner)) = field? else { continue };
+            let (number, value) = field?;
+            if kind.has_numbers(number) {
+                // A number that is not packed has its field's number before it.
+                self.numbers += if let Value::Bytes(packed) = &value { packed.len() } else { 2 };
+                if self.numbers > MAX_NUMBERS {
+                    return Err(OnnxError::too_large(format!(
+                        "the ONNX file has more than {MAX_NUMBERS} bytes of numbers one by one: keep them as raw_data"
+                    )));
+                }
+            }
+            let Value::Bytes(inner) = value else { continue };
             let inside = kind.inside(number);
             self.parts += 1;
             self.nodes += usize::from(matches!(inside, Some((Kind::Node, _))));
@@ -100,6 +114,15 @@ impl Counts {
 }
 
 impl Kind {
+    /// Whether field `number` may be a list of numbers whose form in memory is larger: `ints` of attributes, and
+    /// dimensions and data of tensors.
+    fn has_numbers(self, number: u64) -> bool {
+        matches!(
+            (self, number),
+            (Self::Attribute, 8) | (Self::Leaf, 1 | 5 | 7 | 11) | (Self::SparseTensor, 3)
+        )
+    }
+
     /// The kind of message in field `number`, and whether it lies a layer deeper; none for texts and bytes.
     fn inside(self, number: u64) -> Option<(Self, usize)> {
         use Kind::*;
@@ -177,6 +200,9 @@ mod tests {
         let empty_tensors = field(5, b"").repeat(MAX_PARTS);
         let error = read(field(7, &empty_tensors).into()).unwrap_err();
         assert_eq!(error.message, "the ONNX file has more than 1048576 parts");
+        let numbers = field(5, &field(7, &vec![0; MAX_NUMBERS + 1]));
+        let error = read(field(7, &numbers).into()).unwrap_err();
+        assert!(error.message.ends_with("bytes of numbers one by one: keep them as raw_data"), "{error}");
         let empty_nodes = field(1, b"").repeat(MAX_NODES + 1);
         let error = read(field(7, &empty_nodes).into()).unwrap_err();
         assert_eq!(error.message, "the ONNX file has more than 10000 nodes");

@@ -86,7 +86,10 @@ pub fn freeze(file: Bytes, weights: &[Weight<'_>]) -> Result<Bytes, OnnxError> {
             "the graph and its weights are {len} bytes together, and an ONNX file ends at {MAX_FILE}"
         )));
     }
-    let mut out = Vec::with_capacity(len);
+    let mut out = Vec::new();
+    out.try_reserve_exact(len).map_err(|_| {
+        OnnxError::too_large(format!("{len} bytes for the graph and its weights are not to be had"))
+    })?;
     // Fields that are set twice are merged, so the order of fields does not matter.
     model.encode_raw(&mut out);
     encode_key(GRAPH, WireType::LengthDelimited, &mut out);

@@ -237,7 +237,10 @@ impl Reader {
             Up::Chunk(chunk) => match &mut self.receiving {
                 Some(receiving) => match receiving.incoming.push(&chunk) {
                     Ok(()) => {
-                        receiving.silent_until = Instant::now() + self.silence;
+                        // A chunk of nothing is silence too.
+                        if !chunk.is_empty() {
+                            receiving.silent_until = Instant::now() + self.silence;
+                        }
                         Ok(())
                     }
                     Err(error) => {

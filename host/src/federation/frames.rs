@@ -100,7 +100,9 @@ pub(super) fn is_join(request: &Request<Body>) -> Result<(), Status> {
         return Err(Status::unimplemented("the service has the one call Join"));
     }
     let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if request.method() != Method::POST || !kind.is_some_and(|kind| kind.starts_with(GRPC.as_bytes())) {
+    let is_grpc = kind.and_then(|kind| kind.strip_prefix(GRPC.as_bytes()));
+    // `+proto` and parameters may follow, but not `-web`.
+    if request.method() != Method::POST || is_grpc.is_none_or(|rest| rest.starts_with(b"-")) {
         return Err(Status::invalid_argument("this is a gRPC service"));
     }
     Ok(())

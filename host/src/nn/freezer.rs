@@ -93,6 +93,9 @@ impl Frozen {
     }
 }
 
+/// What an engine holds of a small graph, roughly, beside its file: bytes.
+const SESSION: u64 = 1 << 20;
+
 /// Freezes weights into one graph.
 pub(super) struct Freezer {
     pub digest: Digest,
@@ -111,7 +114,8 @@ impl Freezer {
             options: self.options.clone(),
             weights: hash(weights),
         };
-        let bytes = weights.iter().map(|(_, tensor)| tensor.byte_len() as u64).sum();
+        let weights_len: u64 = weights.iter().map(|(_, tensor)| tensor.byte_len() as u64).sum();
+        let bytes = weights_len + self.file.len() as u64 + SESSION;
         let slot = self.frozen.slot(&key);
         let mut loaded = slot.lock();
         let graph = match loaded.as_ref().and_then(Weak::upgrade) {

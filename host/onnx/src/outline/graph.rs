@@ -134,6 +134,12 @@ impl<'a> Builder<'a> {
             let message = format!("{label} has a sparse tensor, which is not supported: write it out dense");
             return Err(OnnxError::unsupported(message));
         }
+        // An engine takes the form that its operator wants, which need not be the one that is looked at here.
+        if forms(attribute) > 1 {
+            let name = attribute.name.as_deref().unwrap_or_default();
+            let message = format!("{label} has the attribute \"{name:.100}\" with more than one value");
+            return Err(OnnxError::malformed(message));
+        }
         for tensor in &attribute.tensors {
             self.constant(tensor, &format!("a tensor of {label}"))?;
         }
@@ -167,10 +173,19 @@ impl<'a> Builder<'a> {
         while let Some(node) = nodes.pop() {
             attributes.extend(&node.attribute);
             while let Some(attribute) = attributes.pop() {
+                let graphs = || attribute.g.iter().chain(&attribute.graphs);
+                let sparse = attribute.sparse_tensor.is_some()
+                    || !attribute.sparse_tensors.is_empty()
+                    || graphs().any(|graph| !graph.sparse_initializer.is_empty());
+                if sparse {
+                    let message =
+                        "a function has a sparse tensor, which is not supported: write it out dense";
+                    return Err(OnnxError::unsupported(message));
+                }
                 for tensor in attribute.t.iter().chain(&attribute.tensors) {
                     self.constant(tensor, "a function's tensor")?;
                 }
-                for graph in attribute.g.iter().chain(&attribute.graphs) {
+                for graph in graphs() {
                     for tensor in &graph.initializer {
                         self.constant(tensor, "a function's initializer")?;
                     }
@@ -300,4 +315,23 @@ pub(super) fn declared(info: &ValueInfoProto) -> Result<Declared, OnnxError> {
         _ => None,
     });
     Ok((element, Some(dims.collect())))
+}
+
+/// How many of an attribute's forms are given; one is right.
+fn forms(attribute: &AttributeProto) -> usize {
+    let given = [
+        attribute.i.is_some(),
+        attribute.f.is_some(),
+        attribute.s.is_some(),
+        attribute.t.is_some(),
+        attribute.g.is_some(),
+        attribute.tp.is_some(),
+        !attribute.ints.is_empty(),
+        !attribute.floats.is_empty(),
+        !attribute.strings.is_empty(),
+        !attribute.tensors.is_empty(),
+        !attribute.graphs.is_empty(),
+        !attribute.type_protos.is_empty(),
+    ];
+    given.into_iter().filter(|is_given| *is_given).count()
 }

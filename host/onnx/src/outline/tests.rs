@@ -161,6 +161,14 @@ fn graphs_in_nodes_see_what_is_around_them_and_do_not_make_it_again() {
 }
 
 #[test]
+fn an_attribute_has_one_value() {
+    let pads = AttributeProto { i: Some(0), ..ints("pads", &[1 << 34, 0, 0, 0]) };
+    let conv = node("Conv", &["x", "x"], &["y"], &[pads]);
+    let error = refusal(graph(&[X], &[], &[conv], &["y"]));
+    assert!(error.message.ends_with("has the attribute \"pads\" with more than one value"), "{error}");
+}
+
+#[test]
 fn an_initializer_fixes_an_input() {
     let add = node("Add", &["x", "w"], &["y"], &[]);
     let outline = outline(graph(&[X, ("w", &[1])], &[f32s("w", &[1], &[1.0])], &[add], &["y"]));

@@ -51,8 +51,10 @@ impl Patterned {
         if let Some(known) = &mut *seen {
             let mut hasher = DefaultHasher::new();
             inputs.iter().for_each(|input| input.shape().hash(&mut hasher));
-            known.shapes.insert(hasher.finish());
-            if known.shapes.len() > SHAPES {
+            let shapes = hasher.finish();
+            if known.shapes.len() < SHAPES {
+                known.shapes.insert(shapes);
+            } else if !known.shapes.contains(&shapes) {
                 // Computes under way keep the old one to their end.
                 *self.session.write() = Arc::new((known.load)(&known.onnx, false)?);
                 *seen = None;

@@ -358,8 +358,13 @@ fn an_input_that_is_an_output_is_not_lent_to_it() {
     let graph = model.graph.as_mut().unwrap();
     graph.node.clear();
     graph.output[0].name = Some("x".to_owned());
-    for onnx in [identity, write(&model)] {
-        let Ok(graph) = engine.load(onnx, &GraphOptions::default()) else { continue };
+    for onnx in [identity.clone(), write(&model)] {
+        // A graph of no node may be refused.
+        let loaded = engine.load(onnx.clone(), &GraphOptions::default());
+        let graph = match loaded {
+            Err(_) if onnx != identity => continue,
+            loaded => loaded.unwrap(),
+        };
         let x = Tensor::from_vec(&[3], vec![1i64, 2, 3]).unwrap();
         let outputs = graph.compute(vec![("x".to_owned(), x.clone())]).unwrap();
         assert!(!outputs[0].1.same_storage(&x));

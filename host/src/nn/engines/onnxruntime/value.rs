@@ -113,6 +113,9 @@ impl Output {
             // SAFETY: the value is a tensor of numbers, whose data are `len` bytes: elements of that shape.
             check(unsafe { (api.GetTensorMutableData)(raw, &mut start) })?;
         }
+        if len > 0 && start.is_null() {
+            return Err(NnError::runtime(format!("ONNX Runtime gave output \"{name}\" no memory")));
+        }
         let start = NonNull::new(start.cast::<u8>()).unwrap_or_else(|| NonNull::<u64>::dangling().cast());
         Ok(Self { value, element, dtype, shape, start: start.as_ptr(), len })
     }
