@@ -6,5 +6,6 @@ mod engines;
 mod failures;
 mod federated;
 mod job;
+mod own_model;
 mod recovery;
 mod refusals;
