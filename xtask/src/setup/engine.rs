@@ -19,6 +19,9 @@ pub enum Engine {
     /// ONNX Runtime, the fast one
     #[value(name = "onnxruntime")]
     OnnxRuntime,
+    /// OpenVINO, for builds with the feature of that name
+    #[value(name = "openvino")]
+    OpenVino,
 }
 
 impl Engine {
@@ -26,6 +29,7 @@ impl Engine {
     fn requirement(self) -> &'static str {
         match self {
             Self::OnnxRuntime => "onnxruntime>=1.24",
+            Self::OpenVino => "openvino>=2026.0",
         }
     }
 
@@ -33,6 +37,7 @@ impl Engine {
     fn folder(self) -> &'static str {
         match self {
             Self::OnnxRuntime => "onnxruntime/capi",
+            Self::OpenVino => "openvino/libs",
         }
     }
 
@@ -42,13 +47,18 @@ impl Engine {
             Self::OnnxRuntime => {
                 name.starts_with("libonnxruntime.") && !name.ends_with(".sha256") || name == "onnxruntime.dll"
             }
+            Self::OpenVino => name.starts_with("libopenvino_c.") && !name.ends_with(".sha256"),
         }
     }
 }
 
 /// Have the engine's library in the folder of engines; gives where it lies.
 pub fn install(engine: Engine) -> Result<PathBuf> {
-    let folder = engines_dir()?;
+    let folder = match engine {
+        Engine::OnnxRuntime => engines_dir()?,
+        // A library of many files.
+        Engine::OpenVino => engines_dir()?.join("openvino"),
+    };
     if let Some(present) = library(engine, &folder) {
         return Ok(present);
     }
@@ -78,6 +88,13 @@ pub fn install(engine: Engine) -> Result<PathBuf> {
     let digest = hex(&Sha256::digest(&bytes));
     let name = name.to_string_lossy();
     put(&folder.join(format!("{name}.sha256")), format!("{digest}  {name}\n").as_bytes())?;
+    if engine == Engine::OpenVino {
+        let others = files(&unpacked.join(engine.folder())).into_iter().filter(|path| *path != source);
+        for (path, name) in others.filter_map(|path| Some((path.clone(), path.file_name()?.to_owned()))) {
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            put(&folder.join(name), &bytes)?;
+        }
+    }
     put(&target, &bytes)?;
     shell::say("Installed", format!("{} (sha256 {digest})", target.display()));
     Ok(target)
