@@ -26,9 +26,10 @@ fn graphs() -> (Graphs, Vec<String>) {
     let graphs = Graphs::with(&EngineSettings { memory_bytes: 1 << 30, ..EngineSettings::discovered(1) });
     let engines: Vec<_> =
         graphs.engines().iter().map(|engine| engine.split(' ').next().unwrap().to_owned()).collect();
-    if !engines.iter().any(|engine| engine == "onnxruntime") {
+    let wanted = if cfg!(feature = "openvino") { &["onnxruntime", "openvino"][..] } else { &["onnxruntime"] };
+    for wanted in wanted.iter().filter(|wanted| !engines.iter().any(|engine| engine == *wanted)) {
         eprintln!(
-            "skipped: onnxruntime: `cargo xtask setup --engine onnxruntime` puts a library where it is found"
+            "skipped: {wanted}: `cargo xtask setup --engine {wanted}` puts a library where it is found"
         );
     }
     (graphs, engines)
