@@ -18,8 +18,9 @@
 //!
 //! The bindings must not read a tensor without elements: OpenVINO gives no memory for it, and they take that for an
 //! address. So the graph gets outputs that count the elements of its own, which are read first; an empty one is an
-//! error, as is an empty input. What the backend has no word for is refused before it is
-//! asked: its own checks, and the bindings', end in panics, which are caught all the same.
+//! error, as is an empty input. Nor do they know shapes of no dimensions: scalars are refused. What the backend has
+//! no word for is refused before it is asked: its own checks, and the bindings', end in panics, which are caught all
+//! the same.
 
 mod library;
 
@@ -97,6 +98,9 @@ fn port(Declared { name, element, shape }: Declared, what: &str) -> Result<Port,
     let refused = |element: &str, why: &str| {
         NnError::unsupported(format!("{what} \"{name}\" is {element}, which the engine openvino {why}"))
     };
+    if shape.as_ref().is_some_and(Vec::is_empty) {
+        return Err(refused("a scalar", "does not take: give it a dimension of one"));
+    }
     let dtype = match element {
         Some(ElementType::F16) => DType::F16,
         Some(ElementType::F32) => DType::F32,

@@ -173,6 +173,8 @@ fn what_it_does_not_take_is_said() {
         port(double, "input").unwrap_err().message,
         "input \"d\" is f64, which the engine openvino would compute as f32"
     );
+    let scalar = Declared { name: "s".to_owned(), element: Some(ElementType::F32), shape: Some(Vec::new()) };
+    assert!(port(scalar, "output").unwrap_err().message.starts_with("output \"s\" is a scalar"));
     let threads = GraphOptions { threads: std::num::NonZeroU16::new(2), ..GraphOptions::default() };
     let refused = engine.load(Bytes::new(), &threads).err().unwrap();
     assert!(refused.message.contains("cannot be told threads"), "{}", refused.message);
