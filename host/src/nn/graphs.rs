@@ -211,7 +211,8 @@ impl Graphs {
             engine: missing.engine.to_owned(),
             reason: missing.reason.clone(),
         };
-        let mut passed_over: Vec<_> = self.missing.iter().map(absent).collect();
+        let mut passed_over: Vec<_> =
+            self.missing.iter().filter(|missing| missing.preferred).map(absent).collect();
         let mut refusal = None;
         for engine in &self.engines {
             match self.load_by(engine, digest, source.clone(), options) {
@@ -344,7 +345,11 @@ mod tests {
     fn the_first_engine_that_can_is_taken_and_says_who_could_not() {
         let loads = Arc::new(AtomicUsize::new(0));
         let mut graphs = Graphs::with_engines(vec![Box::new(Refusing), Box::new(Counting(loads))]);
-        graphs.missing.push(Missing { engine: "absent", reason: "no library found".to_owned() });
+        graphs.missing.push(Missing {
+            engine: "absent",
+            reason: "no library found".to_owned(),
+            preferred: true,
+        });
         assert_eq!(graphs.engines(), ["refusing 2", "counting 1"]);
         let load = |engine: Option<&str>| {
             let options = GraphOptions { engine: engine.map(str::to_owned), ..plain() };

@@ -19,6 +19,9 @@ pub enum Engine {
     /// ONNX Runtime, the fast one
     #[value(name = "onnxruntime")]
     OnnxRuntime,
+    /// OpenVINO, for builds with the feature of that name
+    #[value(name = "openvino")]
+    OpenVino,
 }
 
 impl Engine {
@@ -26,6 +29,7 @@ impl Engine {
     fn requirement(self) -> &'static str {
         match self {
             Self::OnnxRuntime => "onnxruntime>=1.24",
+            Self::OpenVino => "openvino>=2026.0",
         }
     }
 
@@ -33,6 +37,7 @@ impl Engine {
     fn folder(self) -> &'static str {
         match self {
             Self::OnnxRuntime => "onnxruntime/capi",
+            Self::OpenVino => "openvino/libs",
         }
     }
 
@@ -42,13 +47,43 @@ impl Engine {
             Self::OnnxRuntime => {
                 name.starts_with("libonnxruntime.") && !name.ends_with(".sha256") || name == "onnxruntime.dll"
             }
+            Self::OpenVino => name.starts_with("libopenvino_c.") && !name.ends_with(".sha256"),
         }
     }
 }
 
+/// Whether a node needs that file of OpenVINO's: the library and its parts that read ONNX files and compute on
+/// the processor. What it has for other devices and formats is as large again.
+fn is_part_of_openvino(name: &str) -> bool {
+    let other =
+        name.ends_with("_plugin.so") || name.ends_with("_plugin.dylib") || name.contains("_frontend.");
+    let library = name.starts_with("lib") && (name.contains(".so") || name.ends_with(".dylib"));
+    library && (!other || name.contains("_cpu_plugin.") || name.contains("_onnx_frontend."))
+}
+
+/// The file that OpenVINO reads its settings from: it computes f32 as f32, also on processors that have bf16.
+fn plugins(cpu: &str) -> String {
+    format!(
+        r#"<ie>
+    <plugins>
+        <plugin name="CPU" location="{cpu}">
+            <properties>
+                <property key="INFERENCE_PRECISION_HINT" value="f32"/>
+            </properties>
+        </plugin>
+    </plugins>
+</ie>
+"#
+    )
+}
+
 /// Have the engine's library in the folder of engines; gives where it lies.
 pub fn install(engine: Engine) -> Result<PathBuf> {
-    let folder = engines_dir()?;
+    let folder = match engine {
+        Engine::OnnxRuntime => engines_dir()?,
+        // A library of many files.
+        Engine::OpenVino => engines_dir()?.join("openvino"),
+    };
     if let Some(present) = library(engine, &folder) {
         return Ok(present);
     }
@@ -78,9 +113,27 @@ pub fn install(engine: Engine) -> Result<PathBuf> {
     let digest = hex(&Sha256::digest(&bytes));
     let name = name.to_string_lossy();
     put(&folder.join(format!("{name}.sha256")), format!("{digest}  {name}\n").as_bytes())?;
+    if engine == Engine::OpenVino {
+        put_parts(&unpacked.join(engine.folder()), &source, &folder)?;
+    }
     put(&target, &bytes)?;
     shell::say("Installed", format!("{} (sha256 {digest})", target.display()));
     Ok(target)
+}
+
+/// What OpenVINO's library needs beside it, from the folder `unpacked` into `folder`.
+fn put_parts(unpacked: &Path, library: &Path, folder: &Path) -> Result<()> {
+    let mut cpu = None;
+    for path in files(unpacked).into_iter().filter(|path| path != library) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if is_part_of_openvino(&name) {
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            put(&folder.join(&name), &bytes)?;
+            cpu = name.contains("_cpu_plugin.").then_some(name).or(cpu);
+        }
+    }
+    let cpu = cpu.context("this package of OpenVINO does not compute on the processor")?;
+    put(&folder.join("plugins.xml"), plugins(&cpu).as_bytes())
 }
 
 /// Where nodes look for engines' libraries, as `sedge` has it.
@@ -143,6 +196,27 @@ mod tests {
         let is = |name| Engine::OnnxRuntime.is_library(name);
         assert!(is("libonnxruntime.so.1.32.0") && is("libonnxruntime.1.32.0.dylib") && is("onnxruntime.dll"));
         assert!(!is("libonnxruntime_providers_shared.so") && !is("libonnxruntime.so.1.32.0.sha256"));
+    }
+
+    #[test]
+    fn of_openvino_what_computes_onnx_files_on_the_processor_is_put() {
+        let is = |name| Engine::OpenVino.is_library(name);
+        assert!(
+            is("libopenvino_c.so.2641") && !is("libopenvino_c.so.2641.sha256") && !is("libopenvino.so.2641")
+        );
+        for name in [
+            "libopenvino.so.2641",
+            "libopenvino_intel_cpu_plugin.so",
+            "libopenvino_onnx_frontend.so.2641",
+            "libtbb.so.12",
+        ] {
+            assert!(is_part_of_openvino(name), "{name}");
+        }
+        for name in
+            ["cache.json", "tbb.pc", "libopenvino_intel_gpu_plugin.so", "libopenvino_paddle_frontend.so.2641"]
+        {
+            assert!(!is_part_of_openvino(name), "{name}");
+        }
     }
 
     #[test]

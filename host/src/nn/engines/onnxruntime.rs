@@ -21,7 +21,6 @@
 //! **No copies.** Inputs are values over the tensors' own memory while `Run` goes on, outputs become tensors
 //! over the engine's memory ([`value`]), and one of these given back goes in as the very value that came out.
 
-mod elf;
 mod error;
 mod library;
 mod memory;

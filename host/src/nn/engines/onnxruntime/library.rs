@@ -16,8 +16,9 @@ use parking_lot::Mutex;
 
 use super::memory::{self, Sweeper};
 use super::patterns::Patterned;
+use super::search;
 use super::session::{Session, Threads};
-use super::{elf, search};
+use crate::nn::engines::elf;
 use crate::nn::{EngineSettings, GraphOptions, NnError};
 
 /// The loaded library and its environment.
