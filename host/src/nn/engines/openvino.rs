@@ -5,7 +5,7 @@
 //! - **Copies.** Every input is copied twice (into the backend's bytes, from there into OpenVINO's tensor) and every
 //!   output once; weights of a training step too. All of it is counted ([`copies`]).
 //! - **Locks.** Graphs are loaded one at a time. Computes of one graph go on at once, each in a context of its own,
-//!   but make their contexts and read their outputs under one lock of the graph.
+//!   but make their contexts under one lock of the graph.
 //! - **Threads.** The backend has no setting for them: OpenVINO takes as many as it likes, in a pool of the process,
 //!   unless a `plugins.xml` beside its library sets `INFERENCE_NUM_THREADS`. A Model that asks for threads or an
 //!   optimisation is refused.
