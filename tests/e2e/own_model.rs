@@ -35,7 +35,7 @@ fn a_network_that_was_only_made_to_infer_learns_in_a_job() -> Result<()> {
             "apiVersion: sedge.dev/v1alpha1
 kind: Dataset
 metadata: {{name: mnist-{node}}}
-spec: {{node: {node}, path: mnist.npz, format: npz, split: {test: 0.2, seed: 1}}}
+spec: {{node: {node}, path: mnist.npz, format: npz, split: {{test: 0.2, seed: 1}}}}
 ---
 "
         );
