@@ -17,7 +17,7 @@ pub(super) const SLACK: u64 = 64 << 10;
 
 /// The size that we cut chunks to: large enough that headers cost nothing, small enough that a chunk is still
 /// in the processor's cache on each of the copies between two sockets.
-const PIECE: usize = CHUNK / 8;
+const PIECE: usize = CHUNK / 4;
 
 /// Weights as they go out; cloning shares them.
 #[derive(Clone)]
