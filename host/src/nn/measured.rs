@@ -176,3 +176,43 @@ pub(super) const fn element(dtype: DType) -> ElementType {
         DType::I64 => ElementType::I64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use sedge_api::Digest;
+
+    use crate::nn::{ErrorCode, Graph, GraphOptions, Graphs, Tensor};
+
+    const INFER: &[u8] = include_bytes!("../../../tests/data/digits-mlp/infer.onnx");
+
+    fn infer() -> std::sync::Arc<dyn Graph> {
+        let load = || Ok(Bytes::from_static(INFER));
+        Graphs::new(1).load(&Digest::of(INFER), &GraphOptions::default(), load).unwrap().graph
+    }
+
+    fn bound(graph: &dyn Graph, x: &Tensor) -> u64 {
+        graph.memory(&mut [("x", x)].into_iter()).unwrap().bytes
+    }
+
+    #[test]
+    fn a_bound_is_that_of_the_shapes_given() {
+        let graph = infer();
+        let batch = |size: usize| Tensor::from_vec(&[size, 64], vec![0f32; size * 64]).unwrap();
+        let bounds: Vec<u64> = (1..40).map(|size| bound(&*graph, &batch(size))).collect();
+        assert!(bounds.is_sorted_by(|a, b| a < b), "{bounds:?}");
+        // Those that are still kept and those that were put out by later ones.
+        for (size, &before) in (1..40).zip(&bounds).rev() {
+            assert_eq!(bound(&*graph, &batch(size)), before);
+        }
+    }
+
+    #[test]
+    fn inputs_that_do_not_fit_are_the_computes_to_refuse() {
+        let graph = infer();
+        let wrong = Tensor::from_vec(&[2], vec![0f32; 2]).unwrap();
+        assert_eq!(bound(&*graph, &wrong), 0);
+        let error = graph.compute(vec![("x".to_owned(), wrong)]).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidArgument);
+    }
+}
