@@ -16,6 +16,7 @@ pub mod model;
 pub mod nn;
 mod node;
 pub mod runtime;
+pub mod serving;
 pub mod worker;
 
 pub use node::{Node, NodeConfig, NodeError, Role};
