@@ -35,7 +35,9 @@ impl Miner {
         &self,
         next: impl FnMut() -> Option<Call<NamedTensors, Vec<bool>>> + Send + 'static,
     ) -> Result<Instance, Failure> {
-        standing::start(self.runtime.clone(), Ready(self.pre.clone()), self.grants.clone(), next).await
+        let role = Ready(self.pre.clone());
+        let (instance, ()) = standing::start(self.runtime.clone(), role, self.grants.clone(), next).await?;
+        Ok(instance)
     }
 }
 
@@ -45,9 +47,13 @@ impl Role for Ready {
     type Worker = world::Miner;
     type Input = NamedTensors;
     type Output = Vec<bool>;
+    type Signature = ();
 
-    async fn prepare(&mut self, store: &mut Store<State>) -> wasmtime::Result<Result<Self::Worker, String>> {
-        Ok(Ok(self.0.instantiate_async(store).await?))
+    async fn prepare(
+        &mut self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<Result<(Self::Worker, ()), String>> {
+        Ok(Ok((self.0.instantiate_async(store).await?, ())))
     }
 
     async fn call(

@@ -43,7 +43,7 @@ pub use aggregator::{Aggregate, Aggregator};
 pub use engine::{Component, Runtime};
 pub use evaluator::Evaluator;
 pub use failure::{Failure, Reason};
-pub use inferencer::Inferencer;
+pub use inferencer::{Inferencer, Signature};
 pub use miner::Miner;
 pub use standing::{Call, Instance};
 pub use trainer::Trainer;

@@ -37,9 +37,14 @@ pub(super) trait Role: Send + 'static {
     type Input: Send + 'static;
     /// What it answers.
     type Output: Send + 'static;
+    /// What it says of itself.
+    type Signature: Send + 'static;
 
     /// Instantiate and prepare.
-    async fn prepare(&mut self, store: &mut Store<State>) -> wasmtime::Result<Result<Self::Worker, String>>;
+    async fn prepare(
+        &mut self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<Result<(Self::Worker, Self::Signature), String>>;
 
     /// One call.
     async fn call(
@@ -65,7 +70,7 @@ pub(super) async fn start<R: Role>(
     role: R,
     grants: Grants,
     next: impl FnMut() -> Option<Call<R::Input, R::Output>> + Send + 'static,
-) -> Result<Instance, Failure> {
+) -> Result<(Instance, R::Signature), Failure> {
     let (prepared, ready) = oneshot::channel();
     let (ending, ended) = oneshot::channel();
     let executor = Handle::current();
@@ -80,7 +85,7 @@ pub(super) async fn start<R: Role>(
         .spawn(stand)
         .map_err(|error| Failure::host(format!("no thread for an instance: {error}")))?;
     match ready.await {
-        Ok(()) => Ok(Instance(ended)),
+        Ok(signature) => Ok((Instance(ended), signature)),
         // It ended before it was ready, and says why.
         Err(_) => match ended.await {
             Ok(Err(failure)) => Err(failure),
@@ -93,14 +98,14 @@ async fn live<R: Role>(
     runtime: Runtime,
     mut role: R,
     grants: Grants,
-    prepared: oneshot::Sender<()>,
+    prepared: oneshot::Sender<R::Signature>,
     mut next: impl FnMut() -> Option<Call<R::Input, R::Output>>,
 ) -> Result<(), Failure> {
     let (cancel, limit) = (grants.cancel.clone(), grants.call);
     let mut store = runtime.store(grants);
     let result = within(limit, role.prepare(&mut store), &cancel).await?;
-    let worker = call::outcome(&store, result)?;
-    if prepared.send(()).is_err() {
+    let (worker, signature) = call::outcome(&store, result)?;
+    if prepared.send(signature).is_err() {
         // Who started it has gone.
         return Ok(());
     }
