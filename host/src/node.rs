@@ -22,6 +22,7 @@ use crate::link::Link;
 use crate::machine;
 use crate::nn::{EngineSettings, Graphs};
 use crate::runtime::{Failure, Runtime};
+use crate::serving::Services;
 use crate::worker::{Board, Context, Shelf, Supervisor};
 
 /// What a node is there for.
@@ -149,6 +150,7 @@ impl Node {
         let artifacts = Artifacts::open(&data, config.join_token.clone())?;
         let board = Arc::new(Board::default());
         let federation = Federation::default();
+        let services = Services::default();
         let mut tasks = JoinSet::new();
         // Ends the parts that were started if a later one fails, too.
         let parts = shutdown.child_token();
@@ -185,6 +187,7 @@ impl Node {
             runtime,
             shelf,
             federation,
+            services: services.clone(),
         };
         let supervisor = Supervisor::new(data, context, Arc::clone(&board)).map_err(disk(&config.data))?;
         let supervised = Arc::clone(&supervisor).run(parts.clone());

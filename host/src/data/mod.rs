@@ -20,6 +20,7 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 
 pub use self::batches::Batches;
+pub(crate) use self::npz::write as write_npz;
 use crate::nn::{DType, Tensor};
 
 /// Largest file that is read, and the most that an array in it may unpack to, in bytes.
@@ -49,7 +50,8 @@ pub enum Format {
     Csv,
     /// A NumPy array; the first dimension is the samples. Gives `x`, and `y` as CSV does.
     Npy,
-    /// NumPy arrays under names, which are kept.
+    /// NumPy arrays under names, which are kept; or a folder of such files with the same names, whose samples come one
+    /// after the other in the order of the files' names.
     Npz,
 }
 
@@ -123,6 +125,10 @@ impl Dataset {
             DataError::new(reason, format!("cannot read {path}: {error}"))
         };
         // Before it is opened: opening a pipe would wait for its other end.
+        if source.format == Format::Npz && dir.metadata(path).map_err(unreadable)?.is_dir() {
+            let folder = dir.open_dir(path).map_err(unreadable)?;
+            return Self::new(path, npz::read_folder(&folder, path, source.label.as_deref())?, source);
+        }
         if !dir.metadata(path).map_err(unreadable)?.is_file() {
             return Err(DataError::new("Unreadable", format!("cannot read {path}: not a file")));
         }

@@ -64,6 +64,16 @@ impl Instance {
     }
 }
 
+#[cfg(test)]
+impl Instance {
+    /// Not of a component, but a closure on a thread of its own: for tests of what instances are kept by.
+    pub fn closure(live: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Self {
+        let (ending, ended) = oneshot::channel();
+        std::thread::spawn(move || ending.send(live()));
+        Self(ended)
+    }
+}
+
 /// Start an instance and wait until it is prepared. `next` blocks until there is a call; none: there will be none.
 pub(super) async fn start<R: Role>(
     runtime: Runtime,

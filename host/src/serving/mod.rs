@@ -8,8 +8,48 @@
 //! ```
 //! `protocol` knows the wire and no worker, a service knows its workers and no wire; they meet in [`Endpoint`].
 
+mod batching;
+mod breaker;
+mod budget;
 mod endpoint;
+mod examples;
+mod mining;
+mod offload;
+mod pool;
+pub mod protocol;
+mod queue;
+mod revision;
+mod samples;
+mod served;
+mod service;
+mod stats;
+mod task;
+
+pub(crate) use served::{Parts, Prepared, Served, Trial};
+pub(crate) use task::Task;
 
 pub use endpoint::{
     Answer, AnsweredBy, Endpoint, Metadata, Port, Request, ServeError, ServeErrorKind, Services, Versions,
 };
+mod sedge_mining_stub {
+    pub struct Miner;
+    impl std::fmt::Display for Miner {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("m")
+        }
+    }
+    impl Miner {
+        pub fn parse(_: &str, _: &str) -> Result<Self, String> {
+            Ok(Self)
+        }
+        pub fn looks(&self) -> bool {
+            true
+        }
+        pub fn output(&self) -> Option<&str> {
+            None
+        }
+        pub fn hard(&self, _: &[f32], n: usize, _: usize) -> Vec<bool> {
+            vec![false; n]
+        }
+    }
+}

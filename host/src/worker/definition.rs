@@ -10,6 +10,7 @@ use crate::artifacts::{Artifact, is_repository};
 use crate::federation::aggregation::{Stop, Task};
 use crate::federation::rounds::Terms;
 use crate::nn::{GraphOptions, ModelOptions, Optimization, Provider};
+use crate::serving;
 
 /// A worker to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,7 @@ pub(super) enum Part {
     Train(Participation),
     Evaluate(Participation),
     Aggregate(Task),
+    Serve(serving::Task),
 }
 
 /// Whose rounds it joins.
@@ -73,6 +75,7 @@ impl Definition {
             (WorkerRole::Trainer, Some(Wire::Participation(task))) => Part::Train(participation(task)),
             (WorkerRole::Evaluator, Some(Wire::Participation(task))) => Part::Evaluate(participation(task)),
             (WorkerRole::Aggregator, Some(Wire::Aggregation(task))) => Part::Aggregate(aggregation(task)?),
+            (WorkerRole::Inferencer, Some(Wire::Serving(task))) => Part::Serve(serving::Task::parse(task)?),
             (role, _) => {
                 return Err(format!("this node does not run the role {} with that task", role.as_str_name()));
             }
@@ -97,6 +100,26 @@ impl Definition {
             call: Duration::from_millis(limits.call_millis.min(MAX_MILLIS)),
             part,
         })
+    }
+}
+
+impl Definition {
+    /// Whether what serves by this definition serves by the other as well, on other terms at most.
+    pub(super) fn is_made_as(&self, other: &Self) -> bool {
+        let (Part::Serve(ours), Part::Serve(theirs)) = (&self.part, &other.part) else { return false };
+        let made = |it: &Self| {
+            (
+                it.plugin.clone(),
+                it.model.clone(),
+                it.options.clone(),
+                it.parameters.clone(),
+                it.memory_bytes,
+                it.call,
+            )
+        };
+        made(self) == made(other)
+            && (&ours.service, ours.is_cloud, &ours.recipe)
+                == (&theirs.service, theirs.is_cloud, &theirs.recipe)
     }
 }
 

@@ -10,9 +10,11 @@
 
 mod board;
 mod definition;
+mod fetch;
 mod log;
 mod reporter;
 mod run;
+mod serve;
 mod shelf;
 mod supervisor;
 #[cfg(test)]

@@ -4,20 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use sedge_api::node;
 use tokio_util::sync::CancellationToken;
 
 use super::definition::{Definition, Part, Participation};
 use super::shelf::Copy;
-use super::{Ended, Reporter, Shelf};
-use crate::artifacts::{ArtifactError, Artifacts};
+use super::{Ended, Reporter, Shelf, fetch};
+use crate::artifacts::Artifacts;
 use crate::data::Dataset;
 use crate::federation::aggregation::{Aggregation, Task};
 use crate::federation::participant::{Participant, Work};
 use crate::federation::{Door, Federation, Seats};
 use crate::model::Model;
-use crate::nn::Choice;
 use crate::runtime::{Aggregator, Component, Evaluator, Grants, Runtime, Trainer};
+use crate::serving::Services;
 
 /// What all workers of a node share.
 pub(crate) struct Context {
@@ -26,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) runtime: Runtime,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) federation: Federation,
+    pub(crate) services: Services,
 }
 
 /// What a worker that ended well leaves behind.
@@ -66,6 +66,7 @@ pub(super) async fn run(
             let work = Work::Evaluate(Evaluator::new(runtime, component, grants)?);
             participate(context, definition, task, work, reporter, cancel).await
         }
+        Part::Serve(_) => Err(Ended::failed("HostError", "a serving worker is not run to an end")),
         Part::Aggregate(task) => {
             let aggregator = Aggregator::new(runtime, component, grants)?;
             aggregate(context, definition, task, aggregator, prepared.model, folder, reporter, cancel).await
@@ -80,29 +81,8 @@ struct Prepared {
 }
 
 async fn prepare(context: &Context, definition: &Definition, reporter: &Reporter) -> Result<Prepared, Ended> {
-    let waiting = |error: &ArtifactError| reporter.pending(error.reason(), &error.to_string());
-    let failed = |error: ArtifactError| Ended::failed(error.reason(), error.to_string());
-
-    reporter.pending("FetchingPlugin", &definition.plugin.repository);
-    let (digest, read) = context.artifacts.component(&definition.plugin, &waiting).await.map_err(failed)?;
-    let runtime = context.runtime.clone();
-    let component =
-        tokio::task::spawn_blocking(move || runtime.component(&digest, read)).await.map_err(|error| {
-            Ended::failed("HostError", format!("the plugin could not be compiled: {error}"))
-        })??;
-
-    let model = match &definition.model {
-        None => None,
-        Some(model) => {
-            reporter.pending("FetchingModel", &model.repository);
-            let graphs = context.runtime.graphs();
-            let model = context.artifacts.model(model, graphs, &definition.options, &waiting);
-            let model = model.await.map_err(failed)?;
-            reporter.update(|status| status.engines = engines(&model));
-            Some(Arc::new(model))
-        }
-    };
-
+    let pending = |reason: &str, message: &str| reporter.pending(reason, message);
+    let (component, model) = fetch::all(context, definition, reporter, &pending).await?;
     let mut changes = context.shelf.watch();
     let datasets = loop {
         changes.mark_unchanged();
@@ -115,16 +95,6 @@ async fn prepare(context: &Context, definition: &Definition, reporter: &Reporter
         }
     };
     Ok(Prepared { component, model, datasets })
-}
-
-/// Which engine computes which graph, for the status.
-fn engines(model: &Model) -> Vec<node::GraphEngine> {
-    let told = |(graph, choice): (&String, &Arc<Choice>)| node::GraphEngine {
-        graph: graph.clone(),
-        engine: choice.engine.clone(),
-        passed_over: choice.passed_over.iter().map(ToString::to_string).collect(),
-    };
-    model.choices.iter().map(told).collect()
 }
 
 /// All datasets granted, or why one is not there.

@@ -96,6 +96,21 @@ impl Shelf {
         self.books.lock().get(key).map(|book| book.copy.clone())
     }
 
+    /// The folder of a dataset that this node writes into, made where there is none. Blocking. Err: CamelCase word and
+    /// sentence.
+    pub(crate) fn folder(&self, key: &str) -> Result<Dir, (&'static str, String)> {
+        let wanted = self.books.lock().get(key).map(|book| book.wanted.clone());
+        let wanted =
+            wanted.ok_or_else(|| ("DatasetNotFound", format!("{key} is not a dataset of this node")))?;
+        let source = source(&wanted).map_err(|error| (error.reason, format!("{key}: {error}")))?;
+        if source.format != Format::Npz {
+            let text = format!("{key}: hard examples are kept in a dataset of format npz");
+            return Err(("DatasetUnsuitable", text));
+        }
+        let made = self.folder.create_dir_all(&source.path).and_then(|()| self.folder.open_dir(&source.path));
+        made.map_err(|error| ("DatasetUnsuitable", format!("{key}: the folder {}: {error}", source.path)))
+    }
+
     /// Hears of every change.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()

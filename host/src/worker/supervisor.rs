@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::definition::{Definition, Part, is_uid};
 use super::log::Lines;
 use super::run::{Success, run};
+use super::serve::serve;
 use super::{Board, Context, Ended, Reporter, WorkerLog, now_millis};
 use crate::artifacts::durable;
 use crate::federation::Door;
@@ -30,7 +31,8 @@ const FINAL: &str = "final.pb";
 const MAX_DESIRED_BYTES: u64 = 64 << 20;
 
 struct Slot {
-    wanted: node::Worker,
+    /// A serving worker hears of each change; another is begun anew.
+    wanted: watch::Sender<node::Worker>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -123,9 +125,11 @@ impl Supervisor {
         for uid in gone {
             if let Some(slot) = slots.remove(&uid) {
                 slot.cancel.cancel();
-                if matches!(slot.wanted.task, Some(node::worker::Task::Aggregation(_))) {
-                    self.context.federation.close(&slot.wanted.job_uid, &uid);
+                let wanted = slot.wanted.borrow();
+                if matches!(wanted.task, Some(node::worker::Task::Aggregation(_))) {
+                    self.context.federation.close(&wanted.job_uid, &uid);
                 }
+                drop(wanted);
                 ending.insert(uid.clone(), tokio::spawn(Arc::clone(self).remove(uid, Some(slot.task))));
             }
         }
@@ -136,7 +140,12 @@ impl Supervisor {
         }
         for (uid, worker) in wanted {
             let before = match slots.remove(&uid) {
-                Some(slot) if slot.wanted == worker || self.is_final(&uid) => {
+                Some(slot) if *slot.wanted.borrow() == worker || self.is_final(&uid) => {
+                    slots.insert(uid, slot);
+                    continue;
+                }
+                Some(slot) if serves(&slot.wanted.borrow()) && serves(&worker) => {
+                    slot.wanted.send_replace(worker);
                     slots.insert(uid, slot);
                     continue;
                 }
@@ -147,8 +156,9 @@ impl Supervisor {
                 None => ending.remove(&uid),
             };
             let cancel = shutdown.child_token();
-            let task = tokio::spawn(Arc::clone(self).worker(worker.clone(), before, cancel.clone()));
-            slots.insert(uid, Slot { wanted: worker, cancel, task });
+            let (wanted, changes) = watch::channel(worker);
+            let task = tokio::spawn(Arc::clone(self).worker(changes, before, cancel.clone()));
+            slots.insert(uid, Slot { wanted, cancel, task });
         }
     }
 
@@ -161,13 +171,14 @@ impl Supervisor {
     /// One worker, from its folder to its final status.
     async fn worker(
         self: Arc<Self>,
-        wanted: node::Worker,
+        changes: watch::Receiver<node::Worker>,
         before: Option<JoinHandle<()>>,
         cancel: CancellationToken,
     ) {
         if let Some(before) = before {
             let _ = before.await;
         }
+        let wanted = changes.borrow().clone();
         let uid = wanted.uid.clone();
         let opened = {
             let (this, uid) = (Arc::clone(&self), uid.clone());
@@ -208,6 +219,9 @@ impl Supervisor {
         let counts_rounds = matches!(wanted.task, Some(node::worker::Task::Aggregation(_)));
         let reporter = Reporter::new(&uid, Arc::clone(&self.board), lines, cancel.clone(), !counts_rounds);
         let ended = match Definition::parse(&wanted) {
+            _ if serves(&wanted) => {
+                serve(&self.context, changes, Arc::clone(&folder), reporter.clone(), cancel.clone()).await
+            }
             Ok(definition) => {
                 run(&self.context, &definition, Arc::clone(&folder), reporter.clone(), cancel.clone()).await
             }
@@ -309,6 +323,11 @@ impl Supervisor {
             tracing::warn!(%error, "what is desired cannot be kept");
         }
     }
+}
+
+/// Whether it answers requests, and goes on through changes of its definition.
+fn serves(worker: &node::Worker) -> bool {
+    matches!(worker.task, Some(node::worker::Task::Serving(_)))
 }
 
 fn end(status: &mut WorkerStatus, ended: Result<Success, Ended>) {

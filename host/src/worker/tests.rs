@@ -15,6 +15,7 @@ use crate::artifacts::Artifacts;
 use crate::federation::Federation;
 use crate::nn::Graphs;
 use crate::runtime::Runtime;
+use crate::serving::Services;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -37,6 +38,7 @@ impl Stage {
             runtime: Runtime::new(&data.join("cache"), Arc::new(Graphs::new(1))).unwrap(),
             shelf: Shelf::new(open(&datasets), Arc::clone(&board), shutdown.clone()),
             federation: Federation::default(),
+            services: Services::default(),
         };
         let supervisor = Supervisor::new(open(data), context, Arc::clone(&board)).unwrap();
         let task = tokio::spawn(Arc::clone(&supervisor).run(shutdown.clone()));
