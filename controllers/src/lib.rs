@@ -7,11 +7,12 @@
 //!  sedge push, nodes ──▶ registry ◀─────────────────┘
 //! ```
 //!
-//! `manager` puts the parts together.
+//! `jobs` has what the reconcilers of jobs do alike; `manager` puts the parts together.
 
 pub mod apiserver;
 pub mod catalog;
 pub mod federated;
 pub mod hub;
+pub mod jobs;
 pub mod manager;
 pub mod registry;

@@ -22,4 +22,5 @@ mod workers;
 
 pub use decide::{Action, Decision, Observed, decide};
 pub use reconcile::run;
-pub use workers::{JOB_LABEL, JOB_UID_LABEL};
+
+pub use crate::jobs::{JOB_LABEL, JOB_UID_LABEL};
