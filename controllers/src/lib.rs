@@ -1,7 +1,7 @@
 //! The manager: embedded Kubernetes API server, registry, reconcilers, hub.
 //!
 //! ```text
-//!  kubectl, sedge ──▶ apiserver ◀──kube── federated, catalog (reconcilers) ──▶ Workers, status
+//!  kubectl, sedge ──▶ apiserver ◀──kube── federated, joint, catalog ──▶ Workers, status
 //!                        ▲  ▲                       │
 //!                        │  └──────kube───── hub ◀──┼──gRPC── nodes
 //!  sedge push, nodes ──▶ registry ◀─────────────────┘
@@ -14,5 +14,6 @@ pub mod catalog;
 pub mod federated;
 pub mod hub;
 pub mod jobs;
+pub mod joint;
 pub mod manager;
 pub mod registry;

@@ -27,6 +27,7 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 datasets: vec![DatasetGrant { name: "train".to_owned(), dataset: place.dataset.clone() }],
                 resources: spec.training.resources,
                 aggregation: None,
+                serving: None,
                 joins: Some(leader.clone()),
             },
         )
@@ -45,6 +46,7 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 datasets: vec![DatasetGrant { name: "test".to_owned(), dataset: place.dataset.clone() }],
                 resources: evaluation.resources,
                 aggregation: None,
+                serving: None,
                 joins: Some(leader.clone()),
             },
         )),
@@ -76,6 +78,7 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 stop: spec.stop.clone(),
                 result: result_reference(&job.name, &job.uid),
             }),
+            serving: None,
             joins: None,
         },
     );

@@ -76,10 +76,10 @@ impl Job {
     /// Workers that bear the job's ownership but are none of those that it wants.
     pub fn surplus<'a>(
         &'a self,
-        workers: &'a [Worker],
+        workers: impl IntoIterator<Item = &'a Worker> + 'a,
         wanted: &'a [Worker],
     ) -> impl Iterator<Item = &'a Worker> + 'a {
-        workers.iter().filter(move |worker| {
+        workers.into_iter().filter(move |worker| {
             self.owns(worker)
                 && worker.metadata.deletion_timestamp.is_none()
                 && !wanted.iter().any(|wanted| wanted.metadata.name == worker.metadata.name)
