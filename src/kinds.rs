@@ -197,6 +197,7 @@ mod tests {
             ("FederatedLearningJob", "FederatedLearningJob"),
             ("flj", "FederatedLearningJob"),
             ("jobs", "FederatedLearningJob"),
+            ("jis", "JointInferenceService"),
             ("flj.sedge.dev", "FederatedLearningJob"),
             ("wk", "Worker"),
             ("nodes", "EdgeNode"),
@@ -211,7 +212,16 @@ mod tests {
     #[test]
     fn all_means_our_own_kinds() {
         let kinds: Vec<String> = Kind::named("all").unwrap().into_iter().map(|k| k.resource.kind).collect();
-        assert_eq!(kinds, ["Dataset", "EdgeNode", "FederatedLearningJob", "Model", "Plugin", "Worker"]);
+        let own = [
+            "Dataset",
+            "EdgeNode",
+            "FederatedLearningJob",
+            "JointInferenceService",
+            "Model",
+            "Plugin",
+            "Worker",
+        ];
+        assert_eq!(kinds, own);
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub struct NodeConfig {
     pub federation_listen: SocketAddr,
     /// How other nodes reach that, as `http://host:port`; absent: by the address listened on.
     pub federation_advertise: Option<String>,
+    /// Where it answers the Open Inference Protocol, REST and gRPC; absent: it does not serve.
+    pub serving_listen: Option<SocketAddr>,
+    /// How applications and other nodes reach that, as `http://host:port`; absent: by the address listened on.
+    pub serving_advertise: Option<String>,
     /// Its tensor engines.
     pub engines: EngineSettings,
     /// Shared by nodes in one process; absent: one of its own.
@@ -83,9 +87,11 @@ pub enum NodeError {
     /// Another process has the directory.
     #[error("{0} is in use by another node: end that one, or choose another directory")]
     InUse(PathBuf),
-    /// The federation's port.
-    #[error("cannot listen for participants on {address}: {source}")]
+    /// The federation's port, or that of serving.
+    #[error("cannot listen for {whom} on {address}: {source}")]
     Listen {
+        /// Participants or requests.
+        whom: &'static str,
         /// Where.
         address: SocketAddr,
         /// What the system said.
@@ -108,9 +114,12 @@ pub enum NodeError {
 /// A node that runs until its shutdown token is cancelled.
 pub struct Node {
     address: SocketAddr,
+    serving_address: Option<SocketAddr>,
     /// Ends this node's parts alone; `shutdown` may be shared with other nodes.
     parts: CancellationToken,
     tasks: JoinSet<Result<(), NodeError>>,
+    /// Bound for as long as the node lives.
+    _serving: Option<TcpListener>,
     /// Locked for as long as the node lives.
     _lock: File,
 }
@@ -159,22 +168,28 @@ impl Node {
         let (address, reached) = match config.role {
             Role::Edge => (config.federation_listen, String::new()),
             Role::Cloud => {
-                let address = config.federation_listen;
-                let listen = |source| NodeError::Listen { address, source };
-                let listener = TcpListener::bind(address).await.map_err(listen)?;
-                let address = listener.local_addr().map_err(listen)?;
-                let reached = match config.federation_advertise.clone() {
-                    Some(advertised) => advertised,
-                    None if address.ip().is_unspecified() => {
-                        let why =
-                            format!("{address} says nothing to other nodes: name the address to reach it by");
-                        return Err(NodeError::Setting { setting: "advertised federation address", why });
-                    }
-                    None => format!("http://{address}"),
-                };
+                let advertised = config.federation_advertise.clone();
+                let (listener, address, reached) = listen(
+                    "participants",
+                    config.federation_listen,
+                    advertised,
+                    "advertised federation address",
+                )
+                .await?;
                 let (federation, parts) = (federation.clone(), parts.clone());
                 tasks.spawn(async move { Ok(federation.serve(listener, parts).await?) });
                 (address, reached)
+            }
+        };
+
+        // Serving: the listener is bound here and registered below; what answers on it is handed it here.
+        let (serving, serving_address, served_at) = match config.serving_listen {
+            None => (None, None, String::new()),
+            Some(address) => {
+                let advertised = config.serving_advertise.clone();
+                let (listener, address, reached) =
+                    listen("requests", address, advertised, "advertised serving address").await?;
+                (Some(listener), Some(address), reached)
             }
         };
 
@@ -201,6 +216,7 @@ impl Node {
             node: config.name,
             labels: config.labels.into_iter().collect(),
             federation_endpoint: reached,
+            serving_endpoint: served_at,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cpus: std::thread::available_parallelism()
                 .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
@@ -220,12 +236,17 @@ impl Node {
         });
         // From here on the parts end with `shutdown` or with the node.
         guard.disarm();
-        Ok(Self { address, parts, tasks, _lock: lock })
+        Ok(Self { address, serving_address, parts, tasks, _serving: serving, _lock: lock })
     }
 
     /// Where a cloud node listens for participants; of an edge node, which does not, what was configured.
     pub fn federation_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers requests; none: it does not.
+    pub fn serving_address(&self) -> Option<SocketAddr> {
+        self.serving_address
     }
 
     /// Until all parts have ended: after `shutdown`, or because one cannot go on; gives why the first did not.
@@ -238,6 +259,27 @@ impl Node {
         }
         outcome
     }
+}
+
+/// Listen on `address`; beside it, how others reach that: as `advertised`, or by the address itself.
+async fn listen(
+    whom: &'static str,
+    address: SocketAddr,
+    advertised: Option<String>,
+    setting: &'static str,
+) -> Result<(TcpListener, SocketAddr, String), NodeError> {
+    let failed = |source| NodeError::Listen { whom, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let reached = match advertised {
+        Some(advertised) => advertised,
+        None if bound.ip().is_unspecified() => {
+            let why = format!("{bound} says nothing to other nodes: name the address to reach it by");
+            return Err(NodeError::Setting { setting, why });
+        }
+        None => format!("http://{bound}"),
+    };
+    Ok((listener, bound, reached))
 }
 
 /// Make and open a directory; `alone`: and keep other users and processes out of it. The file must be kept open.

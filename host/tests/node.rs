@@ -102,6 +102,8 @@ fn config(name: &str, role: Role, folder: &Path, manager: &str) -> NodeConfig {
         join_token: "join".to_owned(),
         federation_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         federation_advertise: None,
+        serving_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        serving_advertise: None,
         engines: EngineSettings::builtin(1),
         runtime: None,
     }

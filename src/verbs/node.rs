@@ -45,6 +45,12 @@ pub struct Args {
     /// The same as others see it, `http://host:port`, where it is not the one listened on
     #[arg(long, value_name = "URL")]
     federation_advertise: Option<String>,
+    /// Address where applications and other nodes ask it to infer, by REST and gRPC
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    serving_listen: SocketAddr,
+    /// The same as others see it, `http://host:port`, where it is not the one listened on
+    #[arg(long, value_name = "URL")]
+    serving_advertise: Option<String>,
     /// Threads of one tensor computation [default: one per processor]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -108,15 +114,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         join_token,
         federation_listen: args.federation_listen,
         federation_advertise: args.federation_advertise,
+        serving_listen: Some(args.serving_listen),
+        serving_advertise: args.serving_advertise.clone(),
         engines: args.engines.settings(threads),
         runtime: None,
     };
     let title = screen::styled(&format!("Node {} is up.", config.name), screen::BOLD);
-    let lines = [("Manager", config.manager.clone()), ("Datasets", config.datasets.display().to_string())];
+    let mut lines =
+        vec![("Manager", config.manager.clone()), ("Datasets", config.datasets.display().to_string())];
     let node = platform::node(config, stop.clone()).await?;
-    let lines = lines
-        .map(|(what, value)| format!("  {} {value}\n", screen::styled(&format!("{what:<12}"), screen::DIM)));
-    screen::print(&format!("{title}\n\n{}", lines.concat()))?;
+    let serving = args.serving_advertise.or(node.serving_address().map(|at| format!("http://{at}")));
+    lines.extend(serving.map(|at| ("Serving", at)));
+    let lines: String = lines
+        .into_iter()
+        .map(|(what, value)| format!("  {} {value}\n", screen::styled(&format!("{what:<12}"), screen::DIM)))
+        .collect();
+    screen::print(&format!("{title}\n\n{lines}"))?;
     Ok(node.wait().await?)
 }
 

@@ -1,6 +1,7 @@
 //! `sedge up`: a whole platform in one process: the manager, a cloud node and some edge nodes.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use sedge_controllers::manager::dialled;
@@ -10,6 +11,9 @@ use crate::interrupt;
 use crate::platform::{self, EngineOptions, ManagerOptions};
 use crate::screen;
 use crate::server::DATA;
+
+/// Where the cloud node serves; edge nodes on the ports that follow.
+const SERVING_PORT: u16 = 7500;
 
 /// Run manager, cloud node and edge nodes in one process.
 #[derive(Debug, clap::Args)]
@@ -38,8 +42,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let manager = platform::manager(&args.manager, None, stop.clone()).await?;
     let runtime = platform::runtime(&data.join("cache"), &engines)?;
     let mut nodes = Vec::new();
+    let mut serving = Vec::new();
     let edges = (1..=args.edges).map(|number| (format!("edge-{number}"), Role::Edge));
-    for (name, role) in std::iter::once(("cloud".to_owned(), Role::Cloud)).chain(edges) {
+    let all = std::iter::once(("cloud".to_owned(), Role::Cloud)).chain(edges);
+    for ((name, role), port) in all.zip(SERVING_PORT..) {
         let config = NodeConfig {
             role,
             labels: BTreeMap::new(),
@@ -49,18 +55,61 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             join_token: manager.join_token().to_owned(),
             federation_listen: ([127, 0, 0, 1], 0).into(),
             federation_advertise: None,
+            serving_listen: Some(free_or_any(port)),
+            serving_advertise: None,
             engines: engines.clone(),
             name,
             runtime: Some(runtime.clone()),
         };
-        nodes.push(platform::node(config, stop.clone()).await?);
+        let name = config.name.clone();
+        let node = platform::node(config, stop.clone()).await?;
+        serving.extend(node.serving_address().map(|at| (name, at)));
+        nodes.push(node);
     }
-    screen::print(&greeting(&dialled(manager.address()).to_string(), args.edges, &data, &datasets))?;
+    let address = dialled(manager.address()).to_string();
+    screen::print(&greeting(&address, args.edges, &serving, &data, &datasets))?;
     platform::until_ended(stop, nodes, manager).await
 }
 
+/// `port` on loopback, or any free one, with a word, where another process has it.
+fn free_or_any(port: u16) -> SocketAddr {
+    let wanted = SocketAddr::from(([127, 0, 0, 1], port));
+    match std::net::TcpListener::bind(wanted) {
+        Ok(_) => wanted,
+        Err(error) => {
+            let warning = screen::styled("warning", screen::WAITING);
+            screen::complain(&format!(
+                "{warning}: {wanted} cannot be served on ({error}): any free port is taken\n"
+            ));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        }
+    }
+}
+
+/// Where nodes serve: ports that follow one another as a range, others one by one.
+fn serving_line(serving: &[(String, SocketAddr)]) -> String {
+    const NAMED: usize = 4;
+    let in_a_row = serving.iter().zip(SERVING_PORT..).all(|((_, at), port)| at.port() == port);
+    match serving {
+        [(first, from), .., (last, to)] if in_a_row && serving.len() > 2 => {
+            format!("http://{from} ({first}) … {} ({last})", to.port())
+        }
+        few => {
+            let said = few.iter().take(NAMED).map(|(name, at)| format!("http://{at} ({name})"));
+            let more = if few.len() > NAMED { ", …" } else { "" };
+            format!("{}{more}", said.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
 /// What runs where, and how to go on.
-fn greeting(address: &str, edges: u16, data: &Path, datasets: &Path) -> String {
+fn greeting(
+    address: &str,
+    edges: u16,
+    serving: &[(String, SocketAddr)],
+    data: &Path,
+    datasets: &Path,
+) -> String {
     let kubeconfig = data.join("kubeconfig");
     let edge_names = match edges {
         0 => String::new(),
@@ -74,6 +123,7 @@ fn greeting(address: &str, edges: u16, data: &Path, datasets: &Path) -> String {
     };
     field("API", &format!("http://{address}"));
     field("Nodes", &format!("cloud{edge_names}"));
+    field("Serving", &serving_line(serving));
     field("Datasets", &format!("{}/NODE", datasets.display()));
     field("Kubeconfig", &kubeconfig.display().to_string());
     text.push('\n');
@@ -96,12 +146,17 @@ mod tests {
 
     #[test]
     fn the_greeting_says_what_runs_and_how_to_go_on() {
-        let text = greeting("127.0.0.1:7400", 10, Path::new(DATA), Path::new("./sedge-data/datasets"));
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut serving = vec![("cloud".to_owned(), at(7500))];
+        serving.extend((1..=10).map(|edge| (format!("edge-{edge}"), at(7500 + edge))));
+        let text =
+            greeting("127.0.0.1:7400", 10, &serving, Path::new(DATA), Path::new("./sedge-data/datasets"));
         insta::assert_snapshot!(screen::plain(&text), @"
         Sedge is up.
 
           API          http://127.0.0.1:7400
           Nodes        cloud, edge-1 … edge-10
+          Serving      http://127.0.0.1:7500 (cloud) … 7510 (edge-10)
           Datasets     ./sedge-data/datasets/NODE
           Kubeconfig   ./sedge-data/kubeconfig
 
@@ -111,12 +166,14 @@ mod tests {
 
           Ctrl-C ends all.
         ");
-        let text = greeting("127.0.0.1:9000", 0, Path::new("/srv/a"), Path::new("/srv/d"));
+        let serving = [("cloud".to_owned(), at(40_123))];
+        let text = greeting("127.0.0.1:9000", 0, &serving, Path::new("/srv/a"), Path::new("/srv/d"));
         insta::assert_snapshot!(screen::plain(&text), @"
         Sedge is up.
 
           API          http://127.0.0.1:9000
           Nodes        cloud
+          Serving      http://127.0.0.1:40123 (cloud)
           Datasets     /srv/d/NODE
           Kubeconfig   /srv/a/kubeconfig
 

@@ -81,12 +81,18 @@ impl FromStr for MemorySize {
     }
 }
 
-/// A length of time, written `500ms`, `30s`, `2m` or `1h`; whole milliseconds, more than zero.
+/// A length of time, written `500us`, `20ms`, `30s`, `2m`, `1h` or `7d`; whole microseconds, more than zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(Duration);
 
-/// Suffixes with their length in milliseconds; `ms` before `m` and `s`, as it ends like the latter.
-const PERIOD_UNITS: [(&str, u64); 4] = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+const SECOND: u64 = 1_000_000;
+const DAY: u64 = 86_400 * SECOND;
+
+/// Suffixes with their length in microseconds; `us` and `ms` before `m` and `s`, as they end like the latter.
+const PERIOD_UNITS: [(&str, u64); 6] =
+    [("us", 1), ("ms", 1_000), ("d", DAY), ("h", 3_600 * SECOND), ("m", 60 * SECOND), ("s", SECOND)];
+/// More are written in hours.
+const MOST_DAYS: u64 = 999;
 
 impl Period {
     /// The longest period: 99,999 hours, more than eleven years.
@@ -97,26 +103,38 @@ impl Period {
         Self(Duration::from_secs(seconds))
     }
 
+    /// That many milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
     /// As the standard library has it.
     pub const fn duration(self) -> Duration {
         self.0
     }
 
-    /// In milliseconds.
+    /// In milliseconds, rounded up, so that no period is nothing.
     pub fn millis(self) -> u64 {
-        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+        self.micros().div_ceil(1_000)
+    }
+
+    /// In microseconds.
+    pub fn micros(self) -> u64 {
+        u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX)
     }
 }
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.millis();
-        let whole = |unit: u64| millis.is_multiple_of(unit);
-        match millis {
-            m if whole(3_600_000) => write!(f, "{}h", m / 3_600_000),
-            m if whole(60_000) => write!(f, "{}m", m / 60_000),
-            m if whole(1_000) => write!(f, "{}s", m / 1_000),
-            m => write!(f, "{m}ms"),
+        let micros = self.micros();
+        let whole = |unit: u64| micros.is_multiple_of(unit);
+        match micros {
+            m if whole(DAY) && m / DAY <= MOST_DAYS => write!(f, "{}d", m / DAY),
+            m if whole(3_600 * SECOND) => write!(f, "{}h", m / (3_600 * SECOND)),
+            m if whole(60 * SECOND) => write!(f, "{}m", m / (60 * SECOND)),
+            m if whole(SECOND) => write!(f, "{}s", m / SECOND),
+            m if whole(1_000) => write!(f, "{}ms", m / 1_000),
+            m => write!(f, "{m}us"),
         }
     }
 }
@@ -128,7 +146,7 @@ impl FromStr for Period {
         let error = || InvalidQuantity {
             what: "period of time",
             value: text.chars().take(40).collect(),
-            example: "`500ms`, `30s`, `2m` or `1h`, more than zero and at most 99999h",
+            example: "`500us`, `20ms`, `30s`, `2m`, `1h` or `7d`, more than zero and at most 99999h",
         };
         let (number, unit) = PERIOD_UNITS
             .iter()
@@ -137,9 +155,9 @@ impl FromStr for Period {
         if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
             return Err(error());
         }
-        let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(error)?;
-        let period = Self(Duration::from_millis(millis));
-        if millis == 0 || period > Self::MAX { Err(error()) } else { Ok(period) }
+        let micros = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(error)?;
+        let period = Self(Duration::from_micros(micros));
+        if micros == 0 || period > Self::MAX { Err(error()) } else { Ok(period) }
     }
 }
 
@@ -152,7 +170,7 @@ serde_as_text!(
 );
 serde_as_text!(
     Period,
-    "^[1-9]([0-9]{0,9}ms|[0-9]{0,6}s|[0-9]{0,5}m|[0-9]{0,4}h)$",
+    "^[1-9]([0-9]{0,9}(us|ms)|[0-9]{0,6}s|[0-9]{0,5}m|[0-9]{0,4}h|[0-9]{0,2}d)$",
     at most 12,
     "60s"
 );
@@ -180,12 +198,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn periods_reach_from_microseconds_to_days() {
+        for (text, micros, written) in [
+            ("500us", 500, "500us"),
+            ("1000us", 1_000, "1ms"),
+            ("1500ms", 1_500_000, "1500ms"),
+            ("90s", 90_000_000, "90s"),
+            ("24h", 86_400_000_000, "1d"),
+            ("7d", 604_800_000_000, "7d"),
+            ("99984h", 359_942_400_000_000, "99984h"),
+        ] {
+            let period: Period = text.parse().unwrap();
+            assert_eq!((period.micros(), period.to_string().as_str()), (micros, written), "{text}");
+        }
+        assert_eq!("1us".parse::<Period>().unwrap().millis(), 1, "no period is nothing");
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_reads_back(bytes: u64, millis in 1_u64..31_536_000_000) {
+        fn what_is_written_reads_back(bytes: u64, micros in 1_u64..31_536_000_000_000) {
             let memory = MemorySize::from_bytes(bytes);
             prop_assert_eq!(memory.to_string().parse::<MemorySize>().unwrap(), memory);
-            let period = Period(Duration::from_millis(millis));
+            let period = Period(Duration::from_micros(micros));
             prop_assert_eq!(period.to_string().parse::<Period>().unwrap(), period);
         }
     }

@@ -5,6 +5,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use sedge_api::resources::Problem;
 use serde_json::{Map, Value, json};
 
 use super::kinds::Kind;
@@ -46,6 +47,13 @@ impl Cause {
     pub fn forbidden(field: impl Into<String>, rule: impl AsRef<str>) -> Self {
         let message = format!("Forbidden: {}", rule.as_ref());
         Self { field: field.into(), message, reason: "FieldValueForbidden" }
+    }
+}
+
+impl From<Problem> for Cause {
+    fn from(problem: Problem) -> Self {
+        let message = format!("Invalid value: {}", problem.message);
+        Self { field: problem.field, message, reason: "FieldValueInvalid" }
     }
 }
 

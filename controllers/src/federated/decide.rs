@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
-use kube::{Resource as _, ResourceExt as _};
 use sedge_api::resources::{
     Dataset, EdgeNode, FederatedLearningJob, FederatedLearningJobStatus, JobPhase, Model, ModelEngines,
     ModelSpec, PinnedArtifact, PinnedInputs, Plugin, Role, Worker, WorkerPhase, WorkerStatus, condition,
@@ -15,9 +15,10 @@ use sedge_api::resources::{
 };
 
 use super::names::result_reference;
-use super::progress::{failure, follow, phase};
+use super::progress::follow;
 use super::resolve::resolve;
-use super::workers::{JOB_LABEL, JOB_UID_LABEL, Job, declared};
+use super::workers::declared;
+use crate::jobs::{Job, failure, phase};
 
 /// How long after a job's success its Workers may take to say that they ended.
 const FAREWELL: Duration = Duration::from_secs(60);
@@ -81,19 +82,7 @@ pub struct Decision {
 
 /// Decide.
 pub fn decide(observed: &Observed) -> Decision {
-    let meta = &observed.job.metadata;
-    // Without identity it did not come from an API server; one being deleted takes its Workers with it.
-    let (Some(name), Some(uid), Some(namespace), Some(owner), None) = (
-        meta.name.clone(),
-        meta.uid.clone(),
-        meta.namespace.clone(),
-        observed.job.controller_owner_ref(&()),
-        &meta.deletion_timestamp,
-    ) else {
-        return Decision::default();
-    };
-    let owner = OwnerReference { block_owner_deletion: Some(true), ..owner };
-    let job = Job { name, namespace, uid, owner };
+    let Some(job) = Job::of(&observed.job) else { return Decision::default() };
     let status = observed.job.status.clone().unwrap_or_default();
     match (status.phase, status.pinned.clone()) {
         (JobPhase::Succeeded | JobPhase::Failed, _) => over(observed, &job, status),
@@ -129,7 +118,7 @@ fn run(
     let wanted = declared(job, pinned);
     let present: BTreeMap<String, &Worker> =
         observed.workers.iter().map(|worker| (worker.name_any(), worker)).collect();
-    if let Some(taken) = wanted.iter().find_map(|w| present.get(&w.name_any()).filter(|w| !owned(w, job))) {
+    if let Some(taken) = wanted.iter().find_map(|w| present.get(&w.name_any()).filter(|w| !job.owns(w))) {
         // It may be of an earlier job of this name whose Workers are still being collected.
         let message = format!("worker `{}` belongs to another owner", taken.name_any());
         status.reason = Some("WorkerNameTaken".to_owned());
@@ -190,7 +179,10 @@ fn run(
                     .filter(|worker| !present.contains_key(&worker.name_any()))
                     .map(|worker| Action::DeclareWorker(Box::new(worker.clone()))),
             );
-            actions.extend(surplus(observed, job, &wanted));
+            actions.extend(job.surplus(&observed.workers, &wanted).map(|worker| Action::DeleteWorker {
+                name: worker.name_any(),
+                uid: worker.uid().unwrap_or_default(),
+            }));
             status.phase = JobPhase::Running;
             status.started_at.get_or_insert(Time(observed.now));
             let (reason, message) = impediment(observed, pinned, of(Role::Evaluator).next(), failed);
@@ -205,7 +197,7 @@ fn run(
 /// End what still runs of a job that is over.
 fn over(observed: &Observed, job: &Job, status: FederatedLearningJobStatus) -> Decision {
     let failed = status.phase == JobPhase::Failed;
-    let mut rest = observed.workers.iter().filter(|w| owned(w, job) && !phase(w).is_final()).peekable();
+    let mut rest = observed.workers.iter().filter(|w| job.owns(w) && !phase(w).is_final()).peekable();
     let mut decision = Decision::default();
     // Workers are told by the aggregator and say themselves how they ended; only one whose node is out of touch,
     // or whom nobody could tell, is ended here.
@@ -266,35 +258,13 @@ fn impediment(
     }
 }
 
-/// Workers that bear the job's ownership but are none of those that it wants.
-fn surplus<'a>(
-    observed: &'a Observed,
-    job: &'a Job,
-    wanted: &'a [Worker],
-) -> impl Iterator<Item = Action> + 'a {
-    let extra = move |worker: &&Worker| {
-        owned(worker, job)
-            && worker.metadata.deletion_timestamp.is_none()
-            && !wanted.iter().any(|wanted| wanted.metadata.name == worker.metadata.name)
-    };
-    observed
-        .workers
-        .iter()
-        .filter(extra)
-        .map(|worker| Action::DeleteWorker { name: worker.name_any(), uid: worker.uid().unwrap_or_default() })
-}
-
 /// The Model that stands for a job's result. It outlives the job.
 fn result_model(job: &Job, result: &PinnedArtifact, engines: &ModelEngines) -> Model {
-    let mut labels = BTreeMap::from([(JOB_UID_LABEL.to_owned(), job.uid.clone())]);
-    if job.name.len() <= 63 {
-        labels.insert(JOB_LABEL.to_owned(), job.name.clone());
-    }
     Model {
         metadata: ObjectMeta {
             name: Some(result.reference.resource_name()),
             namespace: Some(job.namespace.clone()),
-            labels: Some(labels),
+            labels: Some(job.labels()),
             ..ObjectMeta::default()
         },
         spec: ModelSpec {
@@ -350,10 +320,6 @@ fn written(observed: &Observed, mut status: FederatedLearningJobStatus) -> Optio
         condition.observed_generation = observed.job.metadata.generation;
     }
     (observed.job.status.as_ref() != Some(&status)).then(|| Action::WriteStatus(Box::new(status)))
-}
-
-fn owned(worker: &Worker, job: &Job) -> bool {
-    worker.owner_references().iter().any(|owner| owner.uid == job.uid && owner.controller == Some(true))
 }
 
 #[cfg(test)]

@@ -21,5 +21,7 @@ mod resolve;
 mod workers;
 
 pub use decide::{Action, Decision, Observed, decide};
+pub(crate) use names::ROLE_WORDS;
 pub use reconcile::run;
-pub use workers::{JOB_LABEL, JOB_UID_LABEL};
+
+pub use crate::jobs::{JOB_LABEL, JOB_UID_LABEL};

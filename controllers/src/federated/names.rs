@@ -1,10 +1,12 @@
 //! Names of what a job makes: its Workers and its result. Called by `workers` and `decide`.
 
 use sedge_api::resources::Role;
-use sedge_api::{ArtifactRef, Digest, is_dns_label, is_resource_name};
+use sedge_api::{ArtifactRef, Digest, is_dns_label};
+
+use crate::jobs::{self, beginning};
 
 /// Words that part the job's name from the rest of a Worker's.
-const ROLE_WORDS: [Role; 3] = [Role::Aggregator, Role::Trainer, Role::Evaluator];
+pub(crate) const ROLE_WORDS: [&str; 3] = ["aggregator", "trainer", "evaluator"];
 
 /// The name of a job's Worker: `JOB-aggregator`, `JOB-evaluator`, `JOB-trainer-DATASET`.
 ///
@@ -12,17 +14,7 @@ const ROLE_WORDS: [Role; 3] = [Role::Aggregator, Role::Trainer, Role::Evaluator]
 /// the job's name, as a job whose own name has one between dashes gets the hashed form, and so does
 /// what would be too long for a resource.
 pub(super) fn worker_name(job: &str, role: Role, dataset: Option<&str>) -> String {
-    let plain = match dataset {
-        Some(dataset) => format!("{job}-{role}-{dataset}"),
-        None => format!("{job}-{role}"),
-    };
-    let ambiguous = job.split('-').any(|part| ROLE_WORDS.iter().any(|role| role.word() == part));
-    if !ambiguous && is_resource_name(&plain) {
-        return plain;
-    }
-    // A name cannot contain the separator `/`, so different triples hash different texts.
-    let digest = Digest::of(format!("{job}/{role}/{}", dataset.unwrap_or_default()).as_bytes()).hex();
-    format!("{}{}-{role}", beginning(job), &digest[..24])
+    jobs::worker_name(job, role.word(), dataset, jobs::has_word(job, &ROLE_WORDS))
 }
 
 /// What the result of a job is called: `JOB:UIDSHORT`.
@@ -38,19 +30,12 @@ pub(super) fn result_reference(job: &str, uid: &str) -> ArtifactRef {
     })
 }
 
-/// A readable beginning of `name`, ending in a dash, that any DNS label may begin with; may be empty.
-fn beginning(name: &str) -> String {
-    let kept: String =
-        name.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-').take(20).collect();
-    let kept = kept.trim_matches('-');
-    if kept.is_empty() { String::new() } else { format!("{kept}-") }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
+    use sedge_api::is_resource_name;
 
     use super::*;
 

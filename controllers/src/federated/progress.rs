@@ -1,6 +1,6 @@
 //! A job's status from its Workers' statuses. Called by `decide`.
 
-use sedge_api::resources::{FederatedLearningJobStatus, RoundRecord, Worker, WorkerPhase, WorkerStatus};
+use sedge_api::resources::{FederatedLearningJobStatus, RoundRecord, WorkerStatus};
 
 /// Rounds that a status keeps.
 const HISTORY: usize = 100;
@@ -25,17 +25,6 @@ fn merged(history: &[RoundRecord], latest: &[RoundRecord]) -> Vec<RoundRecord> {
         history.iter().filter(|round| round.round < first).chain(latest).cloned().collect();
     rounds.drain(..rounds.len().saturating_sub(HISTORY));
     rounds
-}
-
-/// The phase of a Worker; one that its node has said nothing of is pending.
-pub(super) fn phase(worker: &Worker) -> WorkerPhase {
-    worker.status.as_ref().map(|status| status.phase).unwrap_or_default()
-}
-
-/// Why a Worker failed, for people: `Trapped: unreachable executed`.
-pub(super) fn failure(status: &WorkerStatus) -> (String, String) {
-    let reason = status.reason.clone().filter(|reason| !reason.is_empty());
-    (reason.unwrap_or_else(|| "Unknown".to_owned()), status.message.clone().unwrap_or_default())
 }
 
 #[cfg(test)]

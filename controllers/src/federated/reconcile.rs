@@ -1,39 +1,24 @@
 //! The shell around `decide`: observes through the API, does the actions, and is woken by watches.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::runtime::controller::{Action as Requeue, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt as _};
 use sedge_api::resources::{Dataset, EdgeNode, FederatedLearningJob, JobPhase, Model, Plugin, Worker};
-use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{Action, Decision, Observed, decide};
-
-/// Delay after the n-th failure in a row is this times 2ⁿ, up to [`LONGEST_DELAY`].
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
-
-/// A write or read that the API server refused; the job is tried again.
-#[derive(Debug, Error)]
-#[error("cannot {what}: {source}")]
-pub struct ReconcileError {
-    what: String,
-    #[source]
-    source: Box<kube::Error>,
-}
+use crate::jobs::{Failures, ReconcileError, already_exists, conflict, failed, list, not_found, unless};
 
 struct Context {
     client: Client,
-    /// Failures in a row, by job.
-    failures: parking_lot::Mutex<std::collections::HashMap<ObjectRef<FederatedLearningJob>, u32>>,
+    failures: Failures<FederatedLearningJob>,
 }
 
 /// Reconcile all FederatedLearningJobs until `shutdown`.
@@ -42,7 +27,7 @@ pub async fn run(client: Client, shutdown: CancellationToken) {
     let every = watcher::Config::default;
     let controller = Controller::new(jobs, every());
     let store = controller.store();
-    let context = Arc::new(Context { client: client.clone(), failures: parking_lot::Mutex::default() });
+    let context = Arc::new(Context { client: client.clone(), failures: Failures::default() });
     controller
         .owns(Api::<Worker>::all(client.clone()), every())
         .watches(Api::<Plugin>::all(client.clone()), every(), waiting_in_namespace_of(store.clone()))
@@ -87,34 +72,22 @@ fn is_over(job: &FederatedLearningJob) -> bool {
 }
 
 async fn reconcile(job: Arc<FederatedLearningJob>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
-    let key = ObjectRef::from_obj(job.as_ref());
     let namespace = job.namespace().unwrap_or_default();
     let apis = Apis::new(&context.client, &namespace);
     let Some(observed) = apis.observe(&job.name_any()).await? else {
-        context.failures.lock().remove(&key);
+        context.failures.forget(&job);
         return Ok(Requeue::await_change());
     };
     let Decision { actions, again_after } = decide(&observed);
     for action in actions {
         apis.act(&observed.job, action).await?;
     }
-    context.failures.lock().remove(&key);
+    context.failures.forget(&job);
     Ok(again_after.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
 fn error_policy(job: Arc<FederatedLearningJob>, error: &ReconcileError, context: Arc<Context>) -> Requeue {
-    let key = ObjectRef::from_obj(job.as_ref());
-    let mut failures = context.failures.lock();
-    let count = failures.entry(key).or_default();
-    let delay = FIRST_DELAY.saturating_mul(1 << (*count).min(16)).min(LONGEST_DELAY);
-    *count = count.saturating_add(1);
-    // A conflict is the ordinary end of deciding on what has changed meanwhile.
-    if conflict(&error.source) {
-        debug!(job = job.name_any(), %error, "the job changed meanwhile");
-    } else {
-        warn!(job = job.name_any(), %error, ?delay, "trying again");
-    }
-    Requeue::requeue(delay)
+    context.failures.again(&job, error)
 }
 
 /// The APIs of one namespace.
@@ -205,40 +178,4 @@ impl Apis {
         worker.status = Some(status);
         unless(self.workers.replace_status(name, &PostParams::default(), &worker).await, not_found, what)
     }
-}
-
-async fn list<K>(api: &Api<K>, what: &'static str) -> Result<Vec<K>, ReconcileError>
-where
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    let listed = api.list(&ListParams::default()).await.map_err(failed(|| format!("list {what}")))?;
-    Ok(listed.items)
-}
-
-fn failed(what: impl FnOnce() -> String) -> impl FnOnce(kube::Error) -> ReconcileError {
-    move |source| ReconcileError { what: what(), source: Box::new(source) }
-}
-
-fn unless<T>(
-    outcome: Result<T, kube::Error>,
-    harmless: impl FnOnce(&kube::Error) -> bool,
-    what: impl FnOnce() -> String,
-) -> Result<(), ReconcileError> {
-    match outcome {
-        Ok(_) => Ok(()),
-        Err(error) if harmless(&error) => Ok(()),
-        Err(error) => Err(failed(what)(error)),
-    }
-}
-
-fn already_exists(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
-}
-
-fn conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.reason == "Conflict")
-}
-
-fn not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
 }

@@ -1,44 +1,26 @@
 //! What a job's names and selectors mean now: in goes what is observed, out comes what the job is to pin,
 //! or the first thing that it has to wait for. Called by `decide` until the job has begun.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::core::{Selector, SelectorExt as _};
-use kube::{Resource, ResourceExt as _};
-use sedge_api::resources::{
-    Dataset, EdgeNode, ModelEngines, NodeRole, PinnedArtifact, PinnedDataset, PinnedInputs, Role, is_true,
-};
-use sedge_api::{ArtifactRef, Digest};
+use kube::ResourceExt as _;
+use kube::core::SelectorExt as _;
+use sedge_api::resources::{Dataset, EdgeNode, NodeRole, PinnedDataset, PinnedInputs, Role, is_true};
 
 use super::Observed;
-
-/// What a job waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unmet {
-    /// One CamelCase word, the reason of the condition `Accepted`.
-    pub reason: &'static str,
-    /// What is missing, by name.
-    pub message: String,
-}
-
-impl Unmet {
-    fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-}
+use crate::jobs::{Unmet, find_model, find_plugin, node_labels, parse_selector, ready, spread};
 
 /// Everything that the job of `observed` names, pinned.
 pub(super) fn resolve(observed: &Observed) -> Result<PinnedInputs, Unmet> {
     let spec = &observed.job.spec;
     validate(observed)?;
-    let (model, engines) = model(observed, &spec.model)?;
-    let aggregation = plugin(observed, &spec.aggregation.plugin, Role::Aggregator)?;
-    let training = plugin(observed, &spec.training.plugin, Role::Trainer)?;
+    let (model, engines) = find_model(&observed.models, &spec.model)?;
+    let aggregation = find_plugin(&observed.plugins, &spec.aggregation.plugin, Role::Aggregator)?;
+    let training = find_plugin(&observed.plugins, &spec.training.plugin, Role::Trainer)?;
     let trainers = training_datasets(observed)?;
     let (evaluation, evaluator) = match &spec.evaluation {
         Some(evaluation) => (
-            Some(plugin(observed, &evaluation.plugin, Role::Evaluator)?),
+            Some(find_plugin(&observed.plugins, &evaluation.plugin, Role::Evaluator)?),
             Some(place(observed, dataset(observed, &evaluation.dataset)?)?),
         ),
         None => (None, None),
@@ -80,44 +62,6 @@ fn validate(observed: &Observed) -> Result<(), Unmet> {
         return invalid("training.datasets", "must have `names` or a `selector`");
     }
     Ok(())
-}
-
-fn model(observed: &Observed, reference: &ArtifactRef) -> Result<(PinnedArtifact, ModelEngines), Unmet> {
-    let found = observed.models.iter().filter(|model| &model.spec.reference == reference);
-    let model = canonical(found, reference).ok_or_else(|| {
-        Unmet::new(
-            "ModelNotFound",
-            format!("model `{reference}` is not there: push it with `sedge model push`"),
-        )
-    })?;
-    let status = model.status.clone().unwrap_or_default();
-    let digest =
-        ready(&model.metadata.generation, &status.conditions)
-            .and_then(|()| digest(status.digest))
-            .map_err(|why| Unmet::new("ModelNotReady", format!("model `{reference}` is not ready: {why}")))?;
-    Ok((PinnedArtifact { reference: reference.clone(), digest }, model.spec.engines()))
-}
-
-fn plugin(observed: &Observed, reference: &ArtifactRef, role: Role) -> Result<PinnedArtifact, Unmet> {
-    let found = observed.plugins.iter().filter(|plugin| &plugin.spec.reference == reference);
-    let plugin = canonical(found, reference).ok_or_else(|| {
-        Unmet::new(
-            "PluginNotFound",
-            format!("plugin `{reference}` ({role}) is not there: push it with `sedge plugin push`"),
-        )
-    })?;
-    let status = plugin.status.clone().unwrap_or_default();
-    let digest = ready(&plugin.metadata.generation, &status.conditions)
-        .and_then(|()| digest(status.digest))
-        .map_err(|why| Unmet::new("PluginNotReady", format!("plugin `{reference}` is not ready: {why}")))?;
-    if !status.roles.contains(&role) {
-        let roles: Vec<&str> = status.roles.iter().map(|role| role.word()).collect();
-        return Err(Unmet::new(
-            "PluginWrongRole",
-            format!("plugin `{reference}` is no {role}: its roles are [{}]", roles.join(", ")),
-        ));
-    }
-    Ok(PinnedArtifact { reference: reference.clone(), digest })
 }
 
 fn training_datasets(observed: &Observed) -> Result<Vec<PinnedDataset>, Unmet> {
@@ -183,7 +127,7 @@ fn aggregating_node(observed: &Observed) -> Result<String, Unmet> {
     };
     let uid = observed.job.metadata.uid.clone().unwrap_or_default();
     let may = |node: &&EdgeNode| match &selector {
-        Some(selector) => selector.matches(&labels(node)),
+        Some(selector) => selector.matches(&node_labels(node)),
         None => node.spec.role == NodeRole::Cloud,
     };
     let can = |node: &&EdgeNode| {
@@ -193,49 +137,11 @@ fn aggregating_node(observed: &Observed) -> Result<String, Unmet> {
             && status.federation_endpoint.is_some()
     };
     let candidates = observed.nodes.iter().filter(may).filter(can).map(|node| node.name_any());
-    candidates.max_by_key(|node| Digest::of(format!("{uid}/{node}").as_bytes())).ok_or_else(
-        || match &selector {
-            None => Unmet::new("NoCloudNode", "no node of role cloud is ready to aggregate"),
-            Some(_) => Unmet::new(
-                "NoNodeMatches",
-                "no node that spec.aggregation.nodeSelector matches is ready to aggregate",
-            ),
-        },
-    )
-}
-
-/// The labels of a node: its own, and below them those that it registered with.
-fn labels(node: &EdgeNode) -> BTreeMap<String, String> {
-    let mut labels = node.status.as_ref().map(|status| status.labels.clone()).unwrap_or_default();
-    labels.extend(node.labels().clone());
-    labels
-}
-
-fn parse_selector(field: &str, selector: &LabelSelector) -> Result<Selector, Unmet> {
-    Selector::try_from(selector.clone())
-        .map_err(|error| Unmet::new("InvalidSpec", format!("spec.{field} is not a label selector: {error}")))
-}
-
-/// Of several resources with one reference, the one that is named after it, else the first by name.
-fn canonical<'a, K: Resource>(found: impl Iterator<Item = &'a K>, reference: &ArtifactRef) -> Option<&'a K> {
-    let name = reference.resource_name();
-    found.min_by_key(|resource| (resource.name_any() != name, resource.name_any()))
-}
-
-/// Whether `Ready` holds, of the present generation; else why not.
-fn ready(generation: &Option<i64>, conditions: &[Condition]) -> Result<(), String> {
-    match conditions.iter().find(|condition| condition.type_ == "Ready") {
-        None => Err("it has not been looked at yet".to_owned()),
-        Some(old) if old.observed_generation.is_some() && old.observed_generation < *generation => {
-            Err("it was changed and has not been looked at again yet".to_owned())
-        }
-        Some(condition) if condition.status != "True" => {
-            Err(format!("{}: {}", condition.reason, condition.message))
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-fn digest(digest: Option<Digest>) -> Result<Digest, String> {
-    digest.ok_or_else(|| "its digest is not known yet".to_owned())
+    spread(&uid, candidates).ok_or_else(|| match &selector {
+        None => Unmet::new("NoCloudNode", "no node of role cloud is ready to aggregate"),
+        Some(_) => Unmet::new(
+            "NoNodeMatches",
+            "no node that spec.aggregation.nodeSelector matches is ready to aggregate",
+        ),
+    })
 }

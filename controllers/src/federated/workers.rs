@@ -1,30 +1,12 @@
 //! The Workers of a job that has begun. They follow from what is pinned alone, so that a Worker declared
 //! again is the same as before. Called by `decide`.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::core::ObjectMeta;
 use sedge_api::resources::{
-    AggregationTask, DatasetGrant, JobReference, PinnedDataset, PinnedInputs, Role, Worker, WorkerSpec,
+    AggregationTask, DatasetGrant, PinnedDataset, PinnedInputs, Role, Worker, WorkerSpec,
 };
 
 use super::names::{result_reference, worker_name};
-
-/// The label of a Worker with its job's name, where that fits a label.
-pub const JOB_LABEL: &str = "sedge.dev/job";
-/// The label of a Worker with its job's uid.
-pub const JOB_UID_LABEL: &str = "sedge.dev/job-uid";
-/// The label of a Worker with its role.
-const ROLE_LABEL: &str = "sedge.dev/role";
-
-/// Who the Workers are for.
-pub(super) struct Job {
-    pub name: String,
-    pub namespace: String,
-    pub uid: String,
-    pub owner: OwnerReference,
-}
+use crate::jobs::Job;
 
 /// All Workers that the job wants, the aggregator first.
 pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
@@ -45,6 +27,7 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 datasets: vec![DatasetGrant { name: "train".to_owned(), dataset: place.dataset.clone() }],
                 resources: spec.training.resources,
                 aggregation: None,
+                serving: None,
                 joins: Some(leader.clone()),
             },
         )
@@ -63,6 +46,7 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 datasets: vec![DatasetGrant { name: "test".to_owned(), dataset: place.dataset.clone() }],
                 resources: evaluation.resources,
                 aggregation: None,
+                serving: None,
                 joins: Some(leader.clone()),
             },
         )),
@@ -94,6 +78,7 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 stop: spec.stop.clone(),
                 result: result_reference(&job.name, &job.uid),
             }),
+            serving: None,
             joins: None,
         },
     );
@@ -102,28 +87,4 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
 
 fn trainer_name(job: &Job, place: &PinnedDataset) -> String {
     worker_name(&job.name, Role::Trainer, Some(&place.dataset))
-}
-
-impl Job {
-    fn reference(&self) -> JobReference {
-        JobReference { kind: self.owner.kind.clone(), name: self.name.clone(), uid: self.uid.clone() }
-    }
-
-    fn worker(&self, name: String, spec: WorkerSpec) -> Worker {
-        let mut labels = BTreeMap::from([
-            (JOB_UID_LABEL.to_owned(), self.uid.clone()),
-            (ROLE_LABEL.to_owned(), spec.role.word().to_owned()),
-        ]);
-        if self.name.len() <= 63 {
-            labels.insert(JOB_LABEL.to_owned(), self.name.clone());
-        }
-        let metadata = ObjectMeta {
-            name: Some(name),
-            namespace: Some(self.namespace.clone()),
-            labels: Some(labels),
-            owner_references: Some(vec![self.owner.clone()]),
-            ..ObjectMeta::default()
-        };
-        Worker { metadata, spec, status: None }
-    }
 }

@@ -1,14 +1,16 @@
 //! What the manager wants of each node: a function of Workers, Datasets and EdgeNodes. Called by `view`
 //! whenever one of them has changed.
 
+mod serving;
+
 use std::collections::{BTreeMap, HashMap};
 
 use kube::ResourceExt as _;
 use sedge_api::artifact::{model_repository, plugin_repository};
 use sedge_api::node;
 use sedge_api::resources::{
-    AggregationTask, Dataset, DatasetFormat, EdgeNode, EngineOptions, ModelEngines, Operator, Optimization,
-    PinnedArtifact, Provider, Role, Worker, WorkerSpec,
+    AggregationTask, Dataset, DatasetFormat, EdgeNode, EdgeNodeStatus, EngineOptions, ModelEngines, Operator,
+    Optimization, PinnedArtifact, Provider, Resources, Role, Worker, WorkerSpec,
 };
 
 use super::FederationSecret;
@@ -21,17 +23,18 @@ pub(super) fn desired<'a>(
     nodes: impl Iterator<Item = &'a EdgeNode>,
     secret: &FederationSecret,
 ) -> HashMap<String, node::Desired> {
-    let endpoints: BTreeMap<String, String> = nodes
-        .filter_map(|node| Some((node.name_any(), node.status.as_ref()?.federation_endpoint.clone()?)))
-        .collect();
-    let leaders: BTreeMap<(Option<String>, String), &str> = workers
+    let statuses: BTreeMap<String, &EdgeNodeStatus> =
+        nodes.filter_map(|node| Some((node.name_any(), node.status.as_ref()?))).collect();
+    // Workers that others ask, and where they run.
+    let asked: BTreeMap<(Option<String>, String), &str> = workers
         .clone()
-        .filter(|worker| worker.spec.role == Role::Aggregator)
+        .filter(|worker| worker.metadata.deletion_timestamp.is_none())
+        .filter(|worker| worker.spec.role == Role::Aggregator || serving::is_asked(&worker.spec))
         .map(|worker| ((worker.namespace(), worker.name_any()), worker.spec.node.as_str()))
         .collect();
-    let endpoint = |worker: &Worker, leader: &str| {
-        let node = leaders.get(&(worker.namespace(), leader.to_owned()));
-        node.and_then(|node| endpoints.get(*node)).cloned().unwrap_or_default()
+    let host = |worker: &Worker, other: &str| -> Option<&EdgeNodeStatus> {
+        let node = asked.get(&(worker.namespace(), other.to_owned()))?;
+        statuses.get(*node).copied()
     };
 
     let mut wanted: HashMap<String, node::Desired> = HashMap::new();
@@ -39,13 +42,21 @@ pub(super) fn desired<'a>(
         if worker.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let task = match (&worker.spec.aggregation, &worker.spec.joins) {
-            (Some(task), _) => Some(node::worker::Task::Aggregation(aggregation(&worker.spec, task, secret))),
-            (None, Some(leader)) => Some(node::worker::Task::Participation(node::Participation {
-                endpoint: endpoint(worker, leader),
-                token: secret.token(&worker.spec.job.uid),
+        let spec = &worker.spec;
+        let task = match (&spec.aggregation, &spec.joins, &spec.serving) {
+            (Some(task), _, _) => Some(node::worker::Task::Aggregation(aggregation(spec, task, secret))),
+            (None, Some(leader), _) => Some(node::worker::Task::Participation(node::Participation {
+                endpoint: host(worker, leader)
+                    .and_then(|status| status.federation_endpoint.clone())
+                    .unwrap_or_default(),
+                token: secret.token(&spec.job.uid),
             })),
-            (None, None) => None,
+            (None, None, Some(task)) => {
+                let cloud = task.offload.as_ref().and_then(|offload| host(worker, &offload.asks));
+                let endpoint = cloud.and_then(|status| status.serving_endpoint.clone()).unwrap_or_default();
+                Some(node::worker::Task::Serving(serving::serving(worker, task, endpoint)))
+            }
+            (None, None, None) => None,
         };
         wanted.entry(worker.spec.node.clone()).or_default().workers.push(message(worker, task));
     }
@@ -88,14 +99,15 @@ fn message(worker: &Worker, task: Option<node::worker::Task>) -> node::Worker {
                 dataset: format!("{namespace}/{}", grant.dataset),
             })
             .collect(),
-        limits: Some(node::Limits {
-            memory_bytes: spec.resources.memory.bytes(),
-            call_millis: spec.resources.timeout.millis(),
-        }),
+        limits: Some(limits(spec.resources)),
         task,
         ended: worker.status.as_ref().is_some_and(|status| status.phase.is_final()),
         namespace,
     }
+}
+
+fn limits(resources: Resources) -> node::Limits {
+    node::Limits { memory_bytes: resources.memory.bytes(), call_millis: resources.timeout.millis() }
 }
 
 fn graph_engines(engines: &ModelEngines) -> Vec<node::GraphOptions> {

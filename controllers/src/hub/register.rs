@@ -43,7 +43,8 @@ impl Registration {
                 return Err(Status::invalid_argument("the node's role is missing"));
             }
         };
-        let endpoint = endpoint(register.federation_endpoint)?;
+        let federation_endpoint = endpoint("federation", register.federation_endpoint)?;
+        let serving_endpoint = endpoint("serving", register.serving_endpoint)?;
         Ok(Self {
             name: register.node,
             role,
@@ -53,14 +54,15 @@ impl Registration {
                 cpus: Some(register.cpus),
                 memory_bytes: Some(register.memory_bytes),
                 engines: register.engines.into_iter().take(16).map(|engine| cut(engine, 63)).collect(),
-                federation_endpoint: endpoint,
+                federation_endpoint,
+                serving_endpoint,
                 labels: labels(register.labels)?,
             },
         })
     }
 }
 
-fn endpoint(text: String) -> Result<Option<String>, Status> {
+fn endpoint(what: &str, text: String) -> Result<Option<String>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -71,7 +73,9 @@ fn endpoint(text: String) -> Result<Option<String>, Status> {
     if valid && text.len() <= 512 {
         Ok(Some(text))
     } else {
-        Err(Status::invalid_argument("the federation endpoint must be an address like http://10.0.0.5:7003"))
+        Err(Status::invalid_argument(format!(
+            "the {what} endpoint must be an address like http://10.0.0.5:7003"
+        )))
     }
 }
 
@@ -113,6 +117,7 @@ mod tests {
             node: "edge-1".to_owned(),
             role: node::NodeRole::Edge.into(),
             federation_endpoint: "http://127.0.0.1:7003".to_owned(),
+            serving_endpoint: "http://127.0.0.1:7501".to_owned(),
             ..node::Register::default()
         }
     }
@@ -125,16 +130,18 @@ mod tests {
     fn a_registration_is_taken() {
         let node = parse(register()).unwrap();
         assert_eq!((node.name.as_str(), node.role), ("edge-1", NodeRole::Edge));
+        assert_eq!(node.status.serving_endpoint.as_deref(), Some("http://127.0.0.1:7501"));
     }
 
     #[test]
     fn what_cannot_be_a_node_is_refused_with_what_is_wrong() {
         type Spoil = fn(&mut node::Register);
-        let cases: [(Spoil, &str); 6] = [
+        let cases: [(Spoil, &str); 7] = [
             (|r| r.protocol = 99, "version 99"),
             (|r| r.node = "../etc".to_owned(), "name must be"),
             (|r| r.role = 0, "role is missing"),
-            (|r| r.federation_endpoint = "file:///etc".to_owned(), "must be an address"),
+            (|r| r.federation_endpoint = "file:///etc".to_owned(), "federation endpoint must be"),
+            (|r| r.serving_endpoint = "10.0.0.5".to_owned(), "serving endpoint must be"),
             (|r| r.labels = [("a b".to_owned(), String::new())].into(), "`a b`"),
             (|r| r.labels = (0..65).map(|i| (format!("l{i}"), String::new())).collect(), "at most 64"),
         ];

@@ -1,5 +1,7 @@
 //! A node's words as the statuses of resources, with every length bounded. Called by `reports`.
 
+mod serving;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use sedge_api::node;
@@ -59,6 +61,7 @@ pub(super) fn worker_status(said: &node::WorkerStatus) -> Option<WorkerStatus> {
         result_digest: said.result_digest.parse().ok(),
         engine: engine_names(&engines),
         engines,
+        serving: said.serving.as_ref().map(serving::report),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The hub's view of the resources: a cache of each kind kept by a watch, and from them what is wanted of
 //! each node that has a session. Read by `session` and `reports`.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use futures::StreamExt as _;
 use kube::api::Api;
 use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt as _};
 use parking_lot::Mutex;
 use sedge_api::resources::{Dataset, EdgeNode, Worker};
 use serde::de::DeserializeOwned;
@@ -78,13 +79,36 @@ impl View {
 /// Keep the caches until shutdown.
 pub(super) fn watch(hub: &Arc<Inner>) {
     if let Some(writers) = hub.view.writers.lock().take() {
-        hub.tasks.spawn(keep(hub.clone(), writers.workers));
-        hub.tasks.spawn(keep(hub.clone(), writers.datasets));
-        hub.tasks.spawn(keep(hub.clone(), writers.nodes));
+        hub.tasks.spawn(keep(hub.clone(), writers.workers, workers_news()));
+        hub.tasks.spawn(keep(hub.clone(), writers.datasets, |_: &watcher::Event<Dataset>| true));
+        hub.tasks.spawn(keep(hub.clone(), writers.nodes, |_: &watcher::Event<EdgeNode>| true));
     }
 }
 
-async fn keep<K>(hub: Arc<Inner>, writer: Writer<K>)
+/// Whether an event of Workers bears on what is wanted of nodes. Serving Workers say every second or so what
+/// they have answered, which does not.
+fn workers_news() -> impl FnMut(&watcher::Event<Worker>) -> bool {
+    let mut known: HashMap<String, (Option<i64>, bool, bool)> = HashMap::new();
+    move |event| match event {
+        watcher::Event::Apply(worker) => {
+            let ended = worker.status.as_ref().is_some_and(|status| status.phase.is_final());
+            let deleting = worker.metadata.deletion_timestamp.is_some();
+            let now = (worker.metadata.generation, deleting, ended);
+            known.insert(worker.uid().unwrap_or_default(), now) != Some(now)
+        }
+        watcher::Event::Delete(worker) => {
+            known.remove(&worker.uid().unwrap_or_default());
+            true
+        }
+        watcher::Event::Init => {
+            known.clear();
+            true
+        }
+        watcher::Event::InitApply(_) | watcher::Event::InitDone => true,
+    }
+}
+
+async fn keep<K>(hub: Arc<Inner>, writer: Writer<K>, mut is_news: impl FnMut(&watcher::Event<K>) -> bool)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,
@@ -95,7 +119,11 @@ where
     let mut events = reflector::reflector(writer, events).take_until(hub.shutdown.cancelled()).boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(_) => hub.view.touch(),
+            Ok(event) => {
+                if is_news(&event) {
+                    hub.view.touch();
+                }
+            }
             Err(error) => debug!(%kind, %error, "the watch was interrupted and is resumed"),
         }
     }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.version"}"#,
     printcolumn = r#"{"name":"Engines","type":"string","jsonPath":".status.engines","priority":1}"#,
     printcolumn = r#"{"name":"Endpoint","type":"string","jsonPath":".status.federationEndpoint","priority":1}"#,
+    printcolumn = r#"{"name":"Serving","type":"string","jsonPath":".status.servingEndpoint","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -66,6 +67,9 @@ pub struct EdgeNodeStatus {
     /// Where other nodes reach its federation service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub federation_endpoint: Option<String>,
+    /// Where applications and other nodes reach its Open Inference Protocol, REST and gRPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving_endpoint: Option<String>,
     /// Labels that the node registered with; a label of the resource itself goes before one of these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

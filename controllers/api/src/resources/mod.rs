@@ -5,6 +5,8 @@
 //!        │ owns                                                  │ lies on
 //!        ▼                                                       ▼
 //!     Worker ──────────────────runs on──────────────────────▶ EdgeNode
+//!        ▲ owns                                                  ▲ name or labels
+//!  JointInferenceService ──names──▶ Model, Plugin ───────────────┘
 //! ```
 
 mod conditions;
@@ -12,12 +14,16 @@ mod dataset;
 mod edge_node;
 mod engine;
 mod federated;
+mod joint;
 mod model;
 mod plugin;
+mod serving;
 mod worker;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt as _;
+use kube::{CustomResourceExt as _, Resource as _};
+use serde::Deserialize as _;
+use serde_json::Value;
 
 pub use conditions::{condition, is_true, set_condition};
 pub use dataset::*;
@@ -25,8 +31,10 @@ pub use edge_node::*;
 pub use engine::*;
 use federated::any_object;
 pub use federated::*;
+pub use joint::*;
 pub use model::*;
 pub use plugin::*;
+pub use serving::*;
 pub use worker::*;
 
 /// The API group of all our kinds.
@@ -40,10 +48,23 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         Dataset::crd(),
         EdgeNode::crd(),
         FederatedLearningJob::crd(),
+        JointInferenceService::crd(),
         Model::crd(),
         Plugin::crd(),
         Worker::crd(),
     ]
+}
+
+/// What is wrong with an object of the kind `kind` beyond what its schema says; of a kind without such rules,
+/// nothing.
+pub fn problems(kind: &str, object: &Value) -> Vec<Problem> {
+    if kind != JointInferenceService::kind(&()) {
+        return Vec::new();
+    }
+    match JointInferenceServiceSpec::deserialize(&object["spec"]) {
+        Ok(spec) => spec.problems(),
+        Err(error) => vec![Problem { field: "spec".to_owned(), message: error.to_string() }],
+    }
 }
 
 #[cfg(test)]

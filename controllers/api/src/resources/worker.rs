@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{GraphEngine, ModelEngines, Role, StopCondition};
+use super::{GraphEngine, ModelEngines, Role, ServingReport, ServingTask, StopCondition};
 use crate::{ArtifactRef, Digest, MemorySize, Period};
 
 /// One plugin running one role for one job on one node, owned by its job. Controllers make it; people look.
@@ -59,6 +59,9 @@ pub struct WorkerSpec {
     /// Of an aggregator: how to lead the rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregation: Option<AggregationTask>,
+    /// Of an inferencer: what it answers, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingTask>,
     /// Of a trainer or evaluator: the aggregator's Worker whose rounds it joins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joins: Option<String>,
@@ -100,7 +103,8 @@ pub struct Resources {
     /// Linear memory of the plugin and tensors held for it, together, in bytes: `64Mi`, `1Gi`. 512Mi by default.
     #[serde(default = "Resources::default_memory")]
     pub memory: MemorySize,
-    /// Wall-clock time of one call: a round of training, an evaluation, folding one update. 10m by default.
+    /// Wall-clock time of one call: a round of training, an evaluation, folding one update, one batch of
+    /// requests. 10m by default.
     #[serde(default = "Resources::default_timeout")]
     pub timeout: Period,
 }
@@ -191,6 +195,9 @@ pub struct WorkerStatus {
     /// Which engine computes which graph of its model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub engines: Vec<GraphEngine>,
+    /// Of an inferencer: what it has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingReport>,
 }
 
 /// Where a worker is in its life.

@@ -380,7 +380,7 @@ mod tests {
 
         #[test]
         fn amounts_are_taken_only_where_they_can_be_read(
-            memory in "[0-9]{0,21}(k|Ki|M|Mi|G|Gi|T|Ti|m)?", period in "[0-9]{0,12}(ms|s|m|h|d)?",
+            memory in "[0-9]{0,21}(k|Ki|M|Mi|G|Gi|T|Ti|m)?", period in "[0-9]{0,12}(us|ms|s|m|h|d|w)?",
         ) {
             let taken = |name, text: &str| {
                 takes("FederatedLearningJob", &["training", "resources", name], text)

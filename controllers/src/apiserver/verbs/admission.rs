@@ -1,5 +1,6 @@
-//! What an object must pass before it is stored: defaults, unknown fields, schema, size.
+//! What an object must pass before it is stored: defaults, unknown fields, schema, its kind's own rules, size.
 
+use sedge_api::resources::{GROUP, problems};
 use serde_json::{Map, Value};
 
 use crate::apiserver::kinds::Kind;
@@ -38,6 +39,9 @@ pub fn admit(
         };
         unknown.extend(more);
         causes = broken;
+    }
+    if causes.is_empty() && part == Part::Main && kind.group == GROUP {
+        causes.extend(problems(&kind.kind, value).into_iter().map(Cause::from));
     }
     if validation == Validation::Strict {
         causes.extend(unknown.iter().map(|field| Cause::forbidden(field, "unknown field")));
