@@ -74,12 +74,15 @@ pub trait Inferencer: Sized + 'static {
 }
 
 /// Decides which samples the edge model could not be trusted with.
-pub trait Miner: 'static {
+pub trait Miner: Sized + 'static {
     /// What the job may set.
     type Parameters: DeserializeOwned;
 
+    /// Begins; called before the first batch, and again before the next one if it was an error.
+    fn begin(parameters: Self::Parameters) -> Result<Self, Error>;
+
     /// One verdict per sample of the batch.
-    fn hard(parameters: Self::Parameters, batch: Vec<NamedTensor>) -> Result<Vec<bool>, Error>;
+    fn hard(&mut self, batch: Vec<NamedTensor>) -> Result<Vec<bool>, Error>;
 }
 
 /// Exports a role through a trait's implementation; what the `export_…!` macros name.
@@ -104,20 +107,27 @@ impl<T: Evaluator> evaluator::exports::sedge::worker::evaluation::Guest for Expo
     }
 }
 
-impl<T: Miner> miner::exports::sedge::worker::mining::Guest for Exported<T> {
-    fn hard(batch: Vec<NamedTensor>) -> Result<Vec<bool>, String> {
-        job::parameters().and_then(|parameters| T::hard(parameters, batch)).map_err(text)
-    }
-}
-
-/// Where an exported inferencer keeps what `prepare` made.
+/// Where an exported inferencer or miner is kept between calls.
 #[doc(hidden)]
-pub trait Prepared: Inferencer {
-    /// Runs `f` on this component's one inferencer.
+pub trait Kept: Sized {
+    /// Runs `f` on this component's one instance of it.
     fn with<R>(f: impl FnOnce(&RefCell<Option<Self>>) -> R) -> R;
 }
 
-impl<T: Prepared> inferencer::exports::sedge::worker::inferring::Guest for Exported<T> {
+impl<T: Miner + Kept> miner::exports::sedge::worker::mining::Guest for Exported<T> {
+    fn hard(batch: Vec<NamedTensor>) -> Result<Vec<bool>, String> {
+        T::with(|place| {
+            let mut place = place.borrow_mut();
+            let miner = match &mut *place {
+                Some(miner) => miner,
+                None => place.insert(job::parameters().and_then(T::begin).map_err(text)?),
+            };
+            miner.hard(batch).map_err(text)
+        })
+    }
+}
+
+impl<T: Inferencer + Kept> inferencer::exports::sedge::worker::inferring::Guest for Exported<T> {
     fn prepare(deployed: &Weights) -> Result<Option<Signature>, String> {
         let prepared =
             job::parameters().and_then(|parameters| T::prepare(parameters, deployed)).map_err(text)?;
@@ -195,6 +205,7 @@ macro_rules! export_aggregator {
 #[macro_export]
 macro_rules! export_miner {
     ($implementation:ty) => {
+        $crate::keep!($implementation);
         $crate::export_role!(miner, $implementation);
     };
 }
@@ -204,18 +215,27 @@ macro_rules! export_miner {
 #[macro_export]
 macro_rules! export_inferencer {
     ($implementation:ty) => {
+        $crate::keep!($implementation);
+        $crate::export_role!(inferencer, $implementation);
+    };
+}
+
+/// A place for the one inferencer or miner of a component.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! keep {
+    ($implementation:ty) => {
         const _: () = {
             ::std::thread_local! {
-                static PREPARED: ::std::cell::RefCell<Option<$implementation>> =
+                static KEPT: ::std::cell::RefCell<Option<$implementation>> =
                     const { ::std::cell::RefCell::new(None) };
             }
-            impl $crate::Prepared for $implementation {
+            impl $crate::Kept for $implementation {
                 fn with<R>(f: impl FnOnce(&::std::cell::RefCell<Option<Self>>) -> R) -> R {
-                    PREPARED.with(f)
+                    KEPT.with(f)
                 }
             }
         };
-        $crate::export_role!(inferencer, $implementation);
     };
 }
 

@@ -29,15 +29,21 @@ struct Threshold {
 }
 
 /// Marks the samples whose largest probability is below a threshold.
-struct Unsure;
+struct Unsure {
+    threshold: f32,
+}
 
 impl Miner for Unsure {
     type Parameters = Threshold;
 
-    fn hard(parameters: Threshold, mut batch: Vec<NamedTensor>) -> Result<Vec<bool>, Error> {
+    fn begin(Threshold { threshold }: Threshold) -> Result<Self, Error> {
+        Ok(Self { threshold })
+    }
+
+    fn hard(&mut self, mut batch: Vec<NamedTensor>) -> Result<Vec<bool>, Error> {
         let probabilities = tensor::take(&mut batch, "probabilities")?;
         let classes = probabilities.dimensions().last().copied().unwrap_or(1).max(1) as usize;
-        let sure = |sample: &[f32]| sample.iter().any(|&p| p >= parameters.threshold);
+        let sure = |sample: &[f32]| sample.iter().any(|&p| p >= self.threshold);
         Ok(probabilities.to_f32()?.chunks(classes).map(|sample| !sure(sample)).collect())
     }
 }
