@@ -9,6 +9,7 @@
 //! `protocol` knows the wire and no worker, a service knows its workers and no wire; they meet in [`Endpoint`].
 
 mod endpoint;
+pub mod protocol;
 
 pub use endpoint::{
     Answer, AnsweredBy, Endpoint, Metadata, Port, Request, ServeError, ServeErrorKind, Services, Versions,
