@@ -68,11 +68,13 @@ fn bound(graph: &dyn Graph, inputs: &[(String, Tensor)]) -> u64 {
 
 #[test]
 fn the_bound_lies_between_what_is_allocated_and_four_times_that() {
-    let files: [(&str, &[u8], &[usize]); 4] = [
+    let files: [(&str, &[u8], &[usize]); 6] = [
         ("digits train", include_bytes!("../../tests/data/digits-mlp/train.onnx"), &[256, 4096]),
         ("digits evaluate", include_bytes!("../../tests/data/digits-mlp/evaluate.onnx"), &[1797]),
         ("digits infer", include_bytes!("../../tests/data/digits-mlp/infer.onnx"), &[1797, 16384]),
         ("large train", include_bytes!("../../tests/data/mlp-784-1024-1024-10/train.onnx"), &[64, 512]),
+        ("CNN train", include_bytes!("../../tests/data/cnn-28x28/train.onnx"), &[8, 32, 256]),
+        ("CNN infer", include_bytes!("../../tests/data/cnn-28x28/infer.onnx"), &[1, 32, 256]),
     ];
     // Others that lie on this machine, such as those of the PyPI packages silero-vad and magika.
     let others = std::env::var("SEDGE_MEMORY_MODELS").unwrap_or_default();

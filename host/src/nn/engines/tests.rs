@@ -1,10 +1,8 @@
 //! What the tests of all engines compute: a training step, and where libraries are found.
 
 use super::EngineSettings;
+use crate::found;
 use crate::nn::{Graph, Tensor};
-
-#[path = "../../../tests/found/mod.rs"]
-pub mod found;
 
 /// Those of this machine.
 pub fn settings(threads: usize) -> EngineSettings {

@@ -3,9 +3,10 @@
 use std::sync::Barrier;
 
 use super::*;
+use crate::found;
 use crate::nn::ErrorCode;
 use crate::nn::engines::tests::{
-    DOUBLE, TRAIN, batch, check_steps_lower_the_loss, f32s, found, settings, step, weights,
+    DOUBLE, TRAIN, batch, check_steps_lower_the_loss, f32s, settings, step, weights,
 };
 
 /// The engine; none, and a line that says so, where no library is found.

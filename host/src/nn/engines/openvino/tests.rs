@@ -6,7 +6,7 @@ use super::*;
 
 fn engine() -> Option<OpenVino> {
     let engine = OpenVino::open(&crate::nn::engines::tests::settings(1));
-    engine.inspect_err(|why| crate::nn::engines::tests::found::skipped(NAME, why)).ok()
+    engine.inspect_err(|why| crate::nn::engines::tests::crate::found::skipped(NAME, why)).ok()
 }
 
 fn load(engine: &OpenVino, path: &str) -> Arc<dyn Graph> {
