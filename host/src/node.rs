@@ -23,6 +23,7 @@ use crate::machine;
 use crate::nn::{EngineSettings, Graphs};
 use crate::runtime::{Failure, Runtime};
 use crate::serving::Services;
+use crate::serving::protocol::{self, Limits};
 use crate::worker::{Board, Context, Shelf, Supervisor};
 
 /// What a node is there for.
@@ -106,6 +107,9 @@ pub enum NodeError {
     /// The federation's server.
     #[error("the federation service ended: {0}")]
     Federation(#[from] tonic::transport::Error),
+    /// The server of requests.
+    #[error("the serving of requests ended: {0}")]
+    Serving(io::Error),
     /// A defect of this program, whose message went to the error output.
     #[error("a part of the node broke: {0}")]
     Broken(#[from] tokio::task::JoinError),
@@ -118,8 +122,6 @@ pub struct Node {
     /// Ends this node's parts alone; `shutdown` may be shared with other nodes.
     parts: CancellationToken,
     tasks: JoinSet<Result<(), NodeError>>,
-    /// Bound for as long as the node lives.
-    _serving: Option<TcpListener>,
     /// Locked for as long as the node lives.
     _lock: File,
 }
@@ -182,14 +184,18 @@ impl Node {
             }
         };
 
-        // Serving: the listener is bound here and registered below; what answers on it is handed it here.
-        let (serving, serving_address, served_at) = match config.serving_listen {
-            None => (None, None, String::new()),
+        let (serving_address, served_at) = match config.serving_listen {
+            None => (None, String::new()),
             Some(address) => {
                 let advertised = config.serving_advertise.clone();
                 let (listener, address, reached) =
                     listen("requests", address, advertised, "advertised serving address").await?;
-                (Some(listener), Some(address), reached)
+                let (services, parts) = (services.clone(), parts.clone());
+                tasks.spawn(async move {
+                    let served = protocol::serve(listener, services, Limits::default(), parts).await;
+                    served.map_err(NodeError::Serving)
+                });
+                (Some(address), reached)
             }
         };
 
@@ -202,7 +208,7 @@ impl Node {
             runtime,
             shelf,
             federation,
-            services: services.clone(),
+            services,
         };
         let supervisor = Supervisor::new(data, context, Arc::clone(&board)).map_err(disk(&config.data))?;
         let supervised = Arc::clone(&supervisor).run(parts.clone());
@@ -236,7 +242,7 @@ impl Node {
         });
         // From here on the parts end with `shutdown` or with the node.
         guard.disarm();
-        Ok(Self { address, serving_address, parts, tasks, _serving: serving, _lock: lock })
+        Ok(Self { address, serving_address, parts, tasks, _lock: lock })
     }
 
     /// Where a cloud node listens for participants; of an edge node, which does not, what was configured.

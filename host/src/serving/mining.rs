@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::endpoint::{ServeError, ServeErrorKind};
 use super::pool::Pool;
-use super::sedge_mining_stub as sedge_mining;
 use crate::nn::{DType, Tensor, bf16, describe, f16};
 use crate::runtime::NamedTensors;
 

@@ -399,7 +399,7 @@ mod tests {
         // One may be with the instance and two wait, or one is yet to be taken and two wait.
         let mut answers: Vec<_> = (0..16).map(|input| Box::pin(call(&pool, input))).collect();
         let refused = answers.iter_mut().filter_map(|answer| answer.now_or_never());
-        assert!(refused.filter(|answer| is_overloaded(answer)).count() >= 12);
+        assert!(refused.filter(is_overloaded).count() >= 12);
         drop(shut);
     }
 

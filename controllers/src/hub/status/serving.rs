@@ -67,7 +67,7 @@ mod tests {
             model_digest: "none".to_owned(),
             requests: 10,
             p50_micros: 61,
-            requests_per_second: 3.14,
+            requests_per_second: 2.5,
             rollout: Some(node::RolloutStatus {
                 revision: 3,
                 phase: node::RolloutPhase::Undone.into(),
