@@ -64,11 +64,27 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// With `threads` of one tensor computation.
+    /// With `threads` of one tensor computation. Libraries that are not named are looked for in Sedge's own folder and
+    /// where systems keep libraries.
     pub fn settings(self, threads: usize) -> EngineSettings {
-        let discovered = EngineSettings::discovered(threads);
-        EngineSettings { onnxruntime: self.onnxruntime.or(discovered.onnxruntime.clone()), ..discovered }
+        let usual = ["/usr/local/lib64", "/usr/local/lib", "/usr/lib64", "/usr/lib", "/opt/onnxruntime/lib"];
+        let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+        let folders = engines_folder().into_iter().chain(usual.map(PathBuf::from)).chain([multiarch.into()]);
+        EngineSettings {
+            // A variable that is set to nothing names no file.
+            onnxruntime: self.onnxruntime.filter(|path| !path.as_os_str().is_empty()),
+            folders: folders.collect(),
+            ..EngineSettings::builtin(threads)
+        }
     }
+}
+
+/// Where `cargo xtask setup --engine NAME` puts engines' libraries: `$XDG_DATA_HOME/sedge/engines`, or below
+/// `~/.local/share`; none without a home.
+fn engines_folder() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
+    Some(data.join("sedge/engines"))
 }
 
 /// Start a node.

@@ -19,4 +19,12 @@ pub mod runtime;
 pub mod serving;
 pub mod worker;
 
+/// Shared with the tests in `tests/`.
+#[cfg(test)]
+#[path = "../tests/found/mod.rs"]
+mod found;
+#[cfg(test)]
+#[path = "../tests/onnx_files/mod.rs"]
+mod onnx_files;
+
 pub use node::{Node, NodeConfig, NodeError, Role};

@@ -2,47 +2,33 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod onnx_files;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sedge_api::Digest;
 use sedge_host::nn::{ErrorCode, Graph, GraphOptions, Graphs, NnError, STACK, Tensor};
-
-/// A protobuf field with that content.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![number << 3 | 2];
-    let mut len = content.len();
-    while len >= 0x80 {
-        bytes.push(len as u8 | 0x80);
-        len >>= 7;
-    }
-    bytes.push(len as u8);
-    bytes.extend(content);
-    bytes
-}
+use sedge_onnx::proto::GraphProto;
+use sedge_onnx::proto::tensor_proto::DataType;
 
 /// An ONNX file whose `y` is `x`, negated by that many nodes in a row.
-fn chain(nodes: usize) -> Vec<u8> {
+fn chain(nodes: usize) -> Bytes {
     let name = |at: usize| match at {
         0 => "x".to_owned(),
         at if at == nodes => "y".to_owned(),
         at => format!("v{at}"),
     };
-    let node = |at| {
-        let node = [field(1, name(at).as_bytes()), field(2, name(at + 1).as_bytes()), field(4, b"Neg")];
-        field(1, &node.concat())
-    };
-    // f32, of any shape.
-    let port = |name: &str| [field(1, name.as_bytes()), field(2, &field(1, &[1 << 3, 1]))].concat();
-    let mut graph: Vec<u8> = (0..nodes).flat_map(node).collect();
-    graph.extend(field(11, &port("x")));
-    graph.extend(field(12, &port("y")));
-    // The version of the format, the graph, the version of the operators.
-    [vec![1 << 3, 8], field(7, &graph), field(8, &[2 << 3, 17])].concat()
+    onnx_files::file(GraphProto {
+        node: (0..nodes).map(|at| onnx_files::node("Neg", &[&name(at)], &[&name(at + 1)])).collect(),
+        input: vec![onnx_files::port("x", DataType::Float)],
+        output: vec![onnx_files::port("y", DataType::Float)],
+        ..Default::default()
+    })
 }
 
 fn load(nodes: usize) -> Result<Arc<dyn Graph>, NnError> {
-    let file = Bytes::from(chain(nodes));
+    let file = chain(nodes);
     Graphs::new(1).load(&Digest::of(&file), &GraphOptions::default(), || Ok(file)).map(|loaded| loaded.graph)
 }
 

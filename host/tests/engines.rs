@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "this is a test from its first line to its last")]
 
+#[path = "found/mod.rs"]
+mod found;
+
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -23,14 +26,18 @@ fn file(path: &str) -> PathBuf {
 }
 
 fn graphs() -> (Graphs, Vec<String>) {
-    let graphs = Graphs::with(&EngineSettings { memory_bytes: 1 << 30, ..EngineSettings::discovered(1) });
+    let graphs = Graphs::with(&EngineSettings {
+        memory_bytes: 1 << 30,
+        onnxruntime: found::onnxruntime(),
+        folders: found::folders(),
+        ..EngineSettings::builtin(1)
+    });
     let engines: Vec<_> =
         graphs.engines().iter().map(|engine| engine.split(' ').next().unwrap().to_owned()).collect();
     let wanted = if cfg!(feature = "openvino") { &["onnxruntime", "openvino"][..] } else { &["onnxruntime"] };
     for wanted in wanted.iter().filter(|wanted| !engines.iter().any(|engine| engine == *wanted)) {
-        eprintln!(
-            "skipped: {wanted}: `cargo xtask setup --engine {wanted}` puts a library where it is found"
-        );
+        let advice = format!("`cargo xtask setup --engine {wanted}` puts a library where it is found");
+        found::skipped(wanted, &advice);
     }
     (graphs, engines)
 }

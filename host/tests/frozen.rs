@@ -107,3 +107,24 @@ fn a_file_with_its_weights_inside_needs_none() {
     let refused = bind(graph, &held, Binding::AtCall).err().unwrap();
     assert_eq!(refused.message, "the graph takes none of the weights: no input bears the name of one");
 }
+
+#[test]
+fn weights_are_frozen_into_large_files_too() {
+    // Five megabytes that nothing takes.
+    let mut model = sedge_onnx::read(Bytes::from_static(INFER)).unwrap();
+    let unused = sedge_onnx::proto::TensorProto {
+        name: Some("unused".to_owned()),
+        dims: vec![5 << 18],
+        data_type: Some(1),
+        raw_data: Some(vec![0; 5 << 20].into()),
+        ..Default::default()
+    };
+    model.graph.as_mut().unwrap().initializer.push(unused);
+    let graphs = Graphs::new(1);
+    let graph = load(&graphs, sedge_onnx::write(&model));
+    let frozen = bind(Arc::clone(&graph), &weights(), Binding::Frozen).unwrap();
+    let again = bind(graph, &weights(), Binding::Frozen).unwrap();
+    assert!(Arc::ptr_eq(&frozen, &again), "it is frozen once, which what is bound at each call is not");
+    let small = bind(load(&graphs, Bytes::from_static(INFER)), &weights(), Binding::AtCall).unwrap();
+    assert!(near(&infer(&*small), &infer(&*frozen)));
+}

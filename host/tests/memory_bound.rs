@@ -42,6 +42,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Bytes that a bound may lie above that: rten keeps small buffers of the compute before, which are not allocated anew.
+const SMALL: u64 = 512 << 10;
+
 fn load(file: &'static [u8]) -> Arc<dyn Graph> {
     let load = || Ok(Bytes::from_static(file));
     Graphs::new(1).load(&Digest::of(file), &GraphOptions::default(), load).unwrap().graph
@@ -54,6 +57,7 @@ fn tensor(port: &Port, batch: usize) -> Tensor {
     match port.dtype {
         Some(DType::I64) => Tensor::from_vec(&shape, vec![1i64; count]).unwrap(),
         Some(DType::I32) => Tensor::from_vec(&shape, vec![1i32; count]).unwrap(),
+        Some(DType::U8) => Tensor::from_vec(&shape, vec![1u8; count]).unwrap(),
         _ => Tensor::from_vec(&shape, vec![0.01f32; count]).unwrap(),
     }
 }
@@ -68,17 +72,22 @@ fn bound(graph: &dyn Graph, inputs: &[(String, Tensor)]) -> u64 {
 
 #[test]
 fn the_bound_lies_between_what_is_allocated_and_four_times_that() {
-    let files: [(&str, &[u8], &[usize]); 4] = [
+    let files: [(&str, &[u8], &[usize]); 6] = [
         ("digits train", include_bytes!("../../tests/data/digits-mlp/train.onnx"), &[256, 4096]),
         ("digits evaluate", include_bytes!("../../tests/data/digits-mlp/evaluate.onnx"), &[1797]),
         ("digits infer", include_bytes!("../../tests/data/digits-mlp/infer.onnx"), &[1797, 16384]),
         ("large train", include_bytes!("../../tests/data/mlp-784-1024-1024-10/train.onnx"), &[64, 512]),
+        ("CNN train", include_bytes!("../../tests/data/cnn-28x28/train.onnx"), &[8, 32, 256]),
+        ("CNN infer", include_bytes!("../../tests/data/cnn-28x28/infer.onnx"), &[1, 32, 256]),
     ];
-    // Others that lie on this machine, such as those of the PyPI packages silero-vad and magika.
+    // Others that lie on this machine, such as those of the PyPI packages silero-vad and magika, as PATH or PATH@SIZE,
+    // the size being that of all dimensions that the file leaves open: 576 for Silero, which takes so many samples.
     let others = std::env::var("SEDGE_MEMORY_MODELS").unwrap_or_default();
-    let others = others.split_terminator(':').map(|path| {
-        let file: &'static [u8] = std::fs::read(path).unwrap().leak();
-        (path, file, &[1, 16][..])
+    let others = others.split_terminator(':').map(|all| {
+        let (path, size) = all.split_once('@').unzip();
+        let sizes: &[usize] = size.map_or(&[1, 16], |size: &str| vec![size.parse().unwrap()].leak());
+        let file: &'static [u8] = std::fs::read(path.unwrap_or(all)).unwrap().leak();
+        (all, file, sizes)
     });
     let mut lines = Vec::new();
     for (name, file, batches) in files.into_iter().chain(others) {
@@ -100,7 +109,7 @@ fn the_bound_lies_between_what_is_allocated_and_four_times_that() {
                 bound as f64 / real as f64
             ));
             assert!(bound >= real, "{lines:#?}");
-            assert!(bound <= 4 * real, "{lines:#?}");
+            assert!(bound <= 4 * real + SMALL, "{lines:#?}");
         }
     }
     println!("{lines:#?}");

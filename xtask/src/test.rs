@@ -59,9 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ]))?;
     }
     // Tests of engines that are not there skip themselves, and say so.
-    if let Err(error) = engine::install(engine::Engine::OnnxRuntime) {
-        shell::say("Note", format!("ONNX Runtime is not tested: {error:#}"));
-    }
+    let onnxruntime = engine::install(engine::Engine::OnnxRuntime);
     shell::say("Testing", if arguments.no_e2e { "units" } else { "units, then end to end" });
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--locked"]);
@@ -70,6 +68,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     tests.args(&arguments.filter);
     tests.env("SEDGE_BIN", &built.sedge).env("SEDGE_PLUGINS", &built.plugins);
+    match onnxruntime {
+        // Named and required: what does not load it fails.
+        Ok(library) => drop(tests.env("ORT_DYLIB_PATH", library).env("SEDGE_REQUIRE_ONNXRUNTIME", "1")),
+        Err(error) => shell::say("Note", format!("ONNX Runtime is not tested: {error:#}")),
+    }
     shell::run(&mut tests)?;
     shell::say("Passed", format!("in {} s", start.elapsed().as_secs()));
     Ok(())

@@ -30,6 +30,9 @@ mod proto {
             tonic::include_proto!("sedge.federation.v1");
         }
     }
+    pub mod inference {
+        tonic::include_proto!("inference");
+    }
 }
 
 /// The protocol between a node and the manager; `proto/node.proto` has the words.
@@ -48,4 +51,9 @@ pub mod federation {
     pub const PROTOCOL: u32 = 2;
     /// The largest piece of a payload, in bytes.
     pub const CHUNK: usize = 1 << 20;
+}
+
+/// The Open Inference Protocol v2; `proto/open_inference.proto` has the words.
+pub mod inference {
+    pub use crate::proto::inference::*;
 }

@@ -24,19 +24,29 @@ pub fn all(models: Option<&Path>) -> Vec<Case> {
     let digits = [64, 64, 10];
     let large = [784, 1024, 1024, 10];
     let mut cases = vec![
-        case("digits MLP 64-64-10, batch 32: train", "digits-mlp/train.onnx", steps(&[32, 64]), mlp(&digits)),
-        case("digits MLP 64-64-10, one sample: infer", "digits-mlp/infer.onnx", x(&[1, 64]), mlp(&digits)),
+        case(
+            "digits MLP 64-64-10, batch 32: train",
+            "digits-mlp/train.onnx",
+            steps(x(&[32, 64])),
+            mlp(&digits),
+        ),
+        case(
+            "digits MLP 64-64-10, one sample: infer",
+            "digits-mlp/infer.onnx",
+            vec![x(&[1, 64])],
+            mlp(&digits),
+        ),
         Case {
             parallel: true,
             ..case(
                 "MLP 784-1024-1024-10, batch 64: train",
                 "mlp-784-1024-1024-10/train.onnx",
-                steps(&[64, 784]),
+                steps(x(&[64, 784])),
                 mlp(&large),
             )
         },
-        case("CNN 28×28, batch 32: train", "cnn-28x28/train.onnx", steps(&[32, 1, 28, 28]), cnn()),
-        case("CNN 28×28, batch 32: infer", "cnn-28x28/infer.onnx", x(&[32, 1, 28, 28]), cnn()),
+        case("CNN 28×28, batch 32: train", "cnn-28x28/train.onnx", steps(pixels()), cnn()),
+        case("CNN 28×28, batch 32: infer", "cnn-28x28/infer.onnx", vec![pixels()], cnn()),
     ];
     if let Some(models) = models {
         let speech = vec![
@@ -71,37 +81,42 @@ fn named(name: &str, tensor: Tensor) -> (String, Tensor) {
     (name.to_owned(), tensor)
 }
 
-fn x(shape: &[usize]) -> Vec<(String, Tensor)> {
-    vec![named("x", noise(shape, 1.0))]
+fn x(shape: &[usize]) -> (String, Tensor) {
+    named("x", noise(shape, 1.0))
+}
+
+/// A batch for the CNN, which takes bytes.
+fn pixels() -> (String, Tensor) {
+    let bytes = (0..32 * 28 * 28).map(|at: u32| (at * 31 % 251) as u8).collect();
+    named("x", Tensor::from_vec(&[32, 1, 28, 28], bytes).expect("a byte a pixel"))
 }
 
 /// A batch, and so small a step that weights stay finite however many steps there are.
-fn steps(shape: &[usize]) -> Vec<(String, Tensor)> {
-    let mut given = x(shape);
-    let labels = (0..shape[0] as i64).map(|sample| sample % 10).collect();
-    given.push(named("y", Tensor::from_vec(&shape[..1], labels).expect("a label a sample")));
-    given.push(named("lr", Tensor::from_vec(&[1], vec![1e-3_f32]).expect("one value")));
-    given
+fn steps(x: (String, Tensor)) -> Vec<(String, Tensor)> {
+    let samples = x.1.shape()[0];
+    let labels = (0..samples as i64).map(|sample| sample % 10).collect();
+    let y = named("y", Tensor::from_vec(&[samples], labels).expect("a label a sample"));
+    vec![x, y, named("lr", Tensor::from_vec(&[1], vec![1e-3_f32]).expect("one value"))]
 }
 
 /// Random weights of an MLP with these layers, `w0 b0 w1 b1 …`.
 fn mlp(layers: &[usize]) -> Vec<(String, Tensor)> {
-    dense(0, layers)
-}
-
-fn dense(first: usize, layers: &[usize]) -> Vec<(String, Tensor)> {
     let layers = layers.windows(2).enumerate();
-    layers
-        .flat_map(|(layer, sizes)| layer_of(first + layer, &[sizes[0], sizes[1]], sizes[0], sizes[1]))
-        .collect()
+    layers.flat_map(|(layer, sizes)| layer_of(layer, &[sizes[0], sizes[1]], sizes[0], sizes[1])).collect()
 }
 
-/// Those of `tests/data/make_cnn_step.py`.
+/// Random ones under the names and shapes of `cnn-28x28/model.onnx`.
 fn cnn() -> Vec<(String, Tensor)> {
-    let mut weights = Vec::from(layer_of(0, &[8, 1, 3, 3], 9, 8));
-    weights.extend(layer_of(1, &[16, 8, 3, 3], 72, 16));
-    weights.extend(dense(2, &[784, 64, 10]));
-    weights
+    let layers: [(&str, &[usize]); 4] =
+        [("conv1", &[8, 1, 3, 3]), ("conv2", &[16, 8, 3, 3]), ("dense1", &[64, 784]), ("dense2", &[10, 64])];
+    let weights = layers.into_iter().flat_map(|(layer, shape)| {
+        let scale = (2.0 / shape[1..].iter().product::<usize>() as f32).sqrt();
+        [
+            named(&format!("{layer}.weight"), noise(shape, scale)),
+            named(&format!("{layer}.bias"), noise(&shape[..1], 0.0)),
+        ]
+    });
+    weights.collect()
 }
 
 fn layer_of(layer: usize, shape: &[usize], fan_in: usize, outputs: usize) -> [(String, Tensor); 2] {

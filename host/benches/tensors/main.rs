@@ -8,6 +8,8 @@
 //! where models out of packages are, and reads the JSON that this prints.
 
 mod cases;
+#[path = "../../tests/found/mod.rs"]
+mod found;
 mod memory;
 mod ways;
 

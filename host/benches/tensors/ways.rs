@@ -14,6 +14,7 @@ use sedge_host::runtime::{Component, Grants, Metric, Observer, Runtime, Trainer}
 use tokio_util::sync::CancellationToken;
 
 use super::cases::Case;
+use super::found;
 
 /// Calls before the first that is looked at: the first makes new weights, later ones write over them.
 const SETTLE: usize = 3;
@@ -29,7 +30,11 @@ pub struct Bench {
 impl Bench {
     pub fn new() -> Self {
         let cache = tempfile::tempdir().expect("a temporary folder");
-        let graphs = Arc::new(Graphs::with(&EngineSettings::discovered(1)));
+        let graphs = Arc::new(Graphs::with(&EngineSettings {
+            onnxruntime: found::onnxruntime(),
+            folders: found::folders(),
+            ..EngineSettings::builtin(1)
+        }));
         let runtime = Runtime::new(cache.path(), graphs).expect("the engine starts");
         let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let folder =

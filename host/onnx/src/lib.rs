@@ -26,7 +26,7 @@ pub use freeze::{Weight, freeze};
 pub use hints::without_hints;
 pub use inline::inline_external;
 pub use outline::Outline;
-pub use shapes::{Bound, Given, MAX_DECIDING};
+pub use shapes::{Bound, Given, Loops, MAX_DECIDING};
 pub use signature::{Declared, ElementType, MAX_RANK, Signature, signature};
 
 /// The messages of `proto/onnx.proto`, generated.

@@ -133,7 +133,7 @@ impl Artifacts {
         let loaded = tokio::task::spawn_blocking(move || {
             let mut model = Model::default();
             for (name, digest) in config.graphs {
-                let read = || this.store.read(&digest, artifact::MAX_MODEL_LAYER_BYTES);
+                let read = || this.store.graph(&digest, artifact::MAX_MODEL_LAYER_BYTES);
                 let loaded = graphs.load(&digest, options.of(&name), read).map_err(|error| {
                     ArtifactError::Graph { what: format!("graph `{name}` of {what}"), error }
                 })?;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ArtifactError;
 use super::durable;
+use crate::model::mapped;
 
 /// Ending of a blob that is still arriving.
 const PART: &str = ".part";
@@ -48,6 +49,19 @@ impl Store {
         durable::read(&self.blobs, &digest.hex(), limit)?
             .map(Bytes::from)
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{digest} is not in the store")))
+    }
+
+    /// As [`Self::read`]; a large blob is mapped, for whoever keeps it.
+    pub(super) fn graph(&self, digest: &Digest, limit: u64) -> io::Result<Bytes> {
+        /// As much as is kept in memory rather than as a mapping of its own.
+        const SMALL: u64 = 4 << 20;
+        let name = digest.hex();
+        match self.blobs.metadata(&name) {
+            Ok(blob) if blob.is_file() && blob.len() > SMALL && blob.len() <= limit => {
+                Ok(Bytes::from_owner(mapped::map(&self.blobs.open(name)?.into_std())?))
+            }
+            _ => self.read(digest, limit),
+        }
     }
 
     pub(super) fn open_blob(&self, digest: &Digest) -> io::Result<File> {

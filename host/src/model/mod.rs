@@ -6,6 +6,7 @@
 //! [`federation`](crate::federation) sends and receives them.
 
 mod bind;
+pub(crate) mod mapped;
 mod safetensors;
 
 use std::collections::BTreeMap;

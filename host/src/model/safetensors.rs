@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use memmap2::{Mmap, MmapOptions};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserializer as _;
 use serde::de::{Error as _, MapAccess, Visitor};
 
-use super::{ModelError, Weights};
+use super::{ModelError, Weights, mapped};
 use crate::nn::{ALIGNMENT, Buffer, DType, Region, Tensor, describe, element_count};
 
 /// Header that is read or written, at most: more than a hundred thousand tensors.
@@ -38,12 +37,7 @@ pub fn map(dir: &Dir, path: &str) -> Result<Weights, ModelError> {
     if file.metadata().map_err(failed)?.len() < LENGTH as u64 {
         return Err(truncated());
     }
-    #[allow(unsafe_code)]
-    // SAFETY: the memory changes only if the file is modified or truncated in place. Files of the artifact
-    // store are written under another name, verified, renamed, and never opened for writing again; removing
-    // one leaves the mapping as it is.
-    let map: Mmap = unsafe { MmapOptions::new().map(&file) }.map_err(failed)?;
-    read(Region::Mapped(map))
+    read(Region::Mapped(mapped::map(&file).map_err(failed)?))
 }
 
 /// Views of `buffer`.

@@ -2,6 +2,11 @@
 //!
 //! Freezing costs what loading the graph costs (see `docs/decisions/0012`), so it is for weights that stay while
 //! many requests come: an inferencer's. The engine then packs and folds what no longer changes.
+//!
+//! A graph keeps its file, to be frozen into again. That holds no memory to speak of: the artifact store gives large
+//! files mapped from its disk, whose pages are the system's to drop and to read again, and small ones are small. While
+//! weights are frozen the new file, the old one's content and the weights, is in memory beside them; it goes when the
+//! engine has loaded it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -17,9 +22,6 @@ use super::load::{self, Source};
 use super::measured::element;
 use super::options::GraphOptions;
 use super::tensor::Tensor;
-
-/// Files up to this size are kept with their graph, to be frozen into. Larger ones have their weights inside.
-pub(super) const MAX_SOURCE: usize = 4 << 20;
 
 /// What makes a frozen graph: its file, the engine and options, its weights.
 #[derive(PartialEq, Eq, Clone)]
@@ -99,6 +101,7 @@ const SESSION: u64 = 1 << 20;
 /// Freezes weights into one graph.
 pub(super) struct Freezer {
     pub digest: Digest,
+    /// Cheap to hold: see above.
     pub file: Bytes,
     pub engine: Arc<dyn Engine>,
     pub options: GraphOptions,

@@ -12,7 +12,7 @@ use sedge_api::Digest;
 use super::builtin;
 use super::engines::{self, Missing};
 use super::error::{ErrorCode, NnError};
-use super::freezer::{Freezer, Frozen, MAX_SOURCE};
+use super::freezer::{Freezer, Frozen};
 use super::graph::{Engine, Graph};
 use super::load::{self, Source};
 use super::options::{EngineSettings, GraphOptions};
@@ -97,7 +97,8 @@ impl Graphs {
         self.engines.iter().map(|engine| format!("{} {}", engine.name(), engine.version())).collect()
     }
 
-    /// Load or share. `read` is called only where it is not loaded yet. Blocking.
+    /// Load or share. `read` is called only where it is not loaded yet. Blocking. The graph keeps what it read, so
+    /// large files are best mapped.
     ///
     /// The engine that the options name loads it, or none; where they name none, the preferred one of those
     /// that can.
@@ -166,15 +167,15 @@ impl Graphs {
         source: Source,
         options: &GraphOptions,
     ) -> Result<Arc<dyn Graph>, NnError> {
-        let freezer = (source.file.len() <= MAX_SOURCE).then(|| Freezer {
+        let freezer = Freezer {
             digest: *digest,
             file: source.file.clone(),
             engine: Arc::clone(engine),
             options: options.clone(),
             threads: self.threads,
             frozen: Arc::clone(&self.frozen),
-        });
-        load::with(engine, source, options, self.threads, freezer)
+        };
+        load::with(engine, source, options, self.threads, Some(freezer))
     }
 
     /// The engine of that name and no other.

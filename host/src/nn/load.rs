@@ -9,7 +9,7 @@ use super::error::NnError;
 use super::freezer::Freezer;
 use super::graph::{Engine, Graph};
 use super::measured::{Measured, unknown};
-use super::options::GraphOptions;
+use super::options::{GraphOptions, Optimization};
 
 /// Memory that an engine may take when it loads a graph and computes what depends on no input: some, and in
 /// proportion to the file.
@@ -23,14 +23,22 @@ pub(super) struct Source {
     outline: Arc<Outline>,
     /// Of loading.
     bound: Arc<Bound>,
+    /// Whether an engine that folds constants would go round loops, which nobody could end.
+    folds_loops: bool,
 }
 
 impl Source {
     /// Refuses what no engine is to see: what [`Outline::of`] refuses, and graphs that would take far more memory
-    /// than they are large as soon as an engine folds their constants.
+    /// than they are large as soon as an engine folds their constants, and loops that never end.
     pub fn check(file: Bytes) -> Result<Self, NnError> {
         let outline = Outline::of(&file)?;
-        let bound = outline.load_bound();
+        let (bound, loops) = outline.load_bound();
+        if let Some(node) = loops.endless {
+            return Err(NnError::unsupported(format!(
+                "the loop {node} never ends: its condition is always true, and it has no number of rounds that could \
+                 be waited for"
+            )));
+        }
         let limit = MAX_FOLDED.saturating_add((file.len() as u64).saturating_mul(MAX_FOLDED_PER_BYTE));
         if let Bound::Bytes { bytes, largest } = &bound
             && *bytes > limit
@@ -41,7 +49,7 @@ impl Source {
                 file.len()
             )));
         }
-        Ok(Self { file, outline: Arc::new(outline), bound: Arc::new(bound) })
+        Ok(Self { file, outline: Arc::new(outline), bound: Arc::new(bound), folds_loops: loops.constant })
     }
 }
 
@@ -59,7 +67,11 @@ pub(super) fn with(
     {
         return Err(unknown(why));
     }
-    let graph = engine.load(source.file, options)?;
+    let mut loaded_with = options.clone();
+    if source.folds_loops {
+        loaded_with.optimization = Some(Optimization::None);
+    }
+    let graph = engine.load(source.file, &loaded_with)?;
     let threads = options.threads.map_or(threads, |threads| usize::from(threads.get()));
     Ok(Arc::new(Measured::new(graph, source.outline, threads, bounded, freezer)))
 }

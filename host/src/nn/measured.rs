@@ -13,6 +13,7 @@ use super::dtype::DType;
 use super::error::NnError;
 use super::freezer::Freezer;
 use super::graph::{Graph, Memory, Port};
+use super::interrupt;
 use super::tensor::Tensor;
 
 /// Bounds that are kept per graph: of the last shapes that were asked for.
@@ -118,6 +119,7 @@ impl Graph for Measured {
     }
 
     fn compute(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, NnError> {
+        interrupt::check()?;
         self.graph.compute(inputs)
     }
 
@@ -151,7 +153,7 @@ impl Graph for Measured {
     fn frozen(&self, weights: &[(String, Tensor)]) -> Result<Arc<dyn Graph>, NnError> {
         match &self.freezer {
             Some(freezer) => freezer.freeze(weights),
-            None => Err(NnError::unsupported("the graph's file is too large to be kept for freezing")),
+            None => Err(NnError::unsupported("weights were frozen into the graph already")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How one graph is to be computed; what is absent is the node's choice. From the Model's spec.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -56,7 +56,8 @@ pub enum Provider {
     Cuda,
 }
 
-/// What a node's engines start with.
+/// What a node's engines start with. Whoever starts a node says where libraries lie: nothing here looks at the
+/// environment.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
     /// Threads of one compute, at least one.
@@ -74,31 +75,6 @@ impl EngineSettings {
     pub fn builtin(threads: usize) -> Self {
         Self { threads, onnxruntime: None, folders: Vec::new(), memory_bytes: default_memory() }
     }
-
-    /// Also those whose library is found: by `ORT_DYLIB_PATH`, in Sedge's own folder ([`engines_folder`]) or
-    /// where systems keep libraries.
-    pub fn discovered(threads: usize) -> Self {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let usual = ["/usr/local/lib64", "/usr/local/lib", "/usr/lib64", "/usr/lib", "/opt/onnxruntime/lib"];
-        let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-        let folders = engines_folder().into_iter();
-        Self {
-            onnxruntime: variable("ORT_DYLIB_PATH"),
-            folders: folders
-                .chain(usual.iter().map(PathBuf::from))
-                .chain(std::iter::once(multiarch.into()))
-                .collect(),
-            ..Self::builtin(threads)
-        }
-    }
-}
-
-/// Where `cargo xtask setup --engine NAME` puts engines' libraries: `$XDG_DATA_HOME/sedge/engines`, or below
-/// `~/.local/share`; none without a home.
-pub fn engines_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
-    Some(data.join(Path::new("sedge/engines")))
 }
 
 /// Three quarters of the machine's memory: the rest is the node's, its workers' and the system's.

@@ -3,19 +3,21 @@
 //! A guest computes, so it must not sit on the async executor's threads: each call runs on a blocking
 //! thread, and what the guest calls on the host runs there too, without a hand-over. The call is still a
 //! future on that thread: the epoch makes a guest that computes yield to it, a guest that sleeps waits in
-//! it, and dropping it ends the guest in either case.
+//! it, and dropping it ends the guest in either case. While a tensor engine computes nothing on the thread is
+//! polled, so another task ends that compute, where the engine can be told to stop ([`Interrupt`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::failure::{Failure, Reason};
 use super::memory::OverLimit;
 use super::state::State;
-use crate::nn::Graphs;
+use crate::nn::{Graphs, Interrupt};
 
 /// Run `body` on a thread of its own until it ends, `limit` has passed, or `cancel` or the caller gives up; one that
 /// computes with `graphs` on a thread that their engines are quick from.
@@ -32,15 +34,7 @@ where
     let cancel = cancel.child_token();
     let _given_up = cancel.clone().drop_guard();
     let executor = Handle::current();
-    let call = move || {
-        executor.block_on(async {
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => Err(cancelled()),
-                result = tokio::time::timeout(limit, body()) => result.unwrap_or_else(|_| Err(too_long(limit))),
-            }
-        })
-    };
+    let call = move || executor.block_on(async { within(limit, body(), &cancel).await? });
     let graphs = graphs.cloned();
     tokio::task::spawn_blocking(move || match graphs {
         Some(graphs) => graphs.attend(call),
@@ -48,6 +42,35 @@ where
     })
     .await
     .unwrap_or_else(|error| Err(Failure::host(format!("the worker's thread broke off: {error}"))))
+}
+
+/// `work`, unless it takes longer than `limit` or the worker is told to end. Polled by this thread alone; a tensor
+/// engine that computes on it is told to stop by another.
+pub async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = T>,
+    cancel: &CancellationToken,
+) -> Result<T, Failure> {
+    let interrupt = Interrupt::default();
+    let (ended, told) = (interrupt.clone(), cancel.clone());
+    // Ends with this call.
+    let mut watch = JoinSet::new();
+    watch.spawn(async move {
+        let _ = tokio::time::timeout(limit, told.cancelled()).await;
+        ended.end();
+    });
+    let _entered = interrupt.enter();
+    let outcome = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(cancelled()),
+        result = tokio::time::timeout(limit, work) => result.map_err(|_| too_long(limit)),
+    };
+    match interrupt.is_ended() {
+        // Whatever became of a call whose computes were ended: this is why.
+        true if cancel.is_cancelled() => Err(cancelled()),
+        true => Err(too_long(limit)),
+        false => outcome,
+    }
 }
 
 /// Of a worker that is no longer wanted.
@@ -107,4 +130,104 @@ pub fn cut(mut message: String) -> String {
         message.push('…');
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use sedge_onnx::proto::tensor_proto::DataType;
+    use sedge_onnx::proto::{GraphProto, ValueInfoProto};
+
+    use super::*;
+    use crate::nn::{EngineSettings, Graph, GraphOptions, Tensor};
+    use crate::{found, onnx_files};
+
+    fn graphs() -> Arc<Graphs> {
+        let (onnxruntime, folders) = (found::onnxruntime(), found::folders());
+        Arc::new(Graphs::with(&EngineSettings { onnxruntime, folders, ..EngineSettings::builtin(1) }))
+    }
+
+    /// Goes round for as long as `on`, which is given, is true.
+    fn long(graphs: &Graphs) -> Option<Arc<dyn Graph>> {
+        let (truth, float) = (DataType::Bool, DataType::Float);
+        let scalar = |mut port: ValueInfoProto| {
+            use sedge_onnx::proto::{TensorShapeProto, type_proto::Value};
+            if let Some(Value::TensorType(tensor)) = port.r#type.as_mut().and_then(|of| of.value.as_mut()) {
+                tensor.shape = Some(TensorShapeProto::default());
+            }
+            port
+        };
+        let body = GraphProto {
+            name: Some("body".to_owned()),
+            node: vec![
+                onnx_files::node("Identity", &["on"], &["on.next"]),
+                onnx_files::node("Neg", &["s"], &["s.next"]),
+            ],
+            input: vec![
+                scalar(onnx_files::port("at", DataType::Int64)),
+                scalar(onnx_files::port("going", truth)),
+                scalar(onnx_files::port("s", float)),
+            ],
+            output: vec![
+                scalar(onnx_files::port("on.next", truth)),
+                scalar(onnx_files::port("s.next", float)),
+            ],
+            ..Default::default()
+        };
+        let mut repeat = onnx_files::node("Loop", &["", "on", "x"], &["y"]);
+        repeat.attribute = vec![onnx_files::inner("body", body)];
+        let file = onnx_files::file(GraphProto {
+            node: vec![repeat],
+            input: vec![scalar(onnx_files::port("on", truth)), scalar(onnx_files::port("x", float))],
+            output: vec![scalar(onnx_files::port("y", float))],
+            ..Default::default()
+        });
+        let options = GraphOptions { engine: Some("onnxruntime".to_owned()), ..GraphOptions::default() };
+        match graphs.load(&sedge_api::Digest::of(&file), &options, || Ok(file)) {
+            Ok(loaded) => Some(loaded.graph),
+            Err(error) => {
+                found::skipped("onnxruntime", &error.message);
+                None
+            }
+        }
+    }
+
+    fn compute(graph: &dyn Graph, on: bool) -> Result<f32, crate::nn::NnError> {
+        let on = Tensor::from_vec(&[], vec![u8::from(on)])?;
+        let x = Tensor::from_vec(&[], vec![2f32])?;
+        let outputs = graph.compute(vec![("on".to_owned(), on), ("x".to_owned(), x)])?;
+        Ok(outputs[0].1.as_slice::<f32>()?[0])
+    }
+
+    async fn outcome_of(cancel: CancellationToken, limit: Duration) -> Option<Failure> {
+        let graphs = graphs();
+        let graph = long(&graphs)?;
+        assert_eq!(compute(&*graph, false).unwrap(), 2.0);
+        let endless = graph.clone();
+        let body = move || async move {
+            compute(&*endless, true).map_err(|error| Failure::new(Reason::PluginError, error.message))
+        };
+        let failure = run(Some(&graphs), &cancel, limit, body).await.unwrap_err();
+        // The thread is free again, and so is the graph.
+        assert_eq!(compute(&*graph, false).unwrap(), 2.0);
+        Some(failure)
+    }
+
+    #[tokio::test]
+    async fn a_compute_ends_with_the_time_of_its_call() {
+        let failure = outcome_of(CancellationToken::new(), Duration::from_millis(100)).await;
+        assert!(failure.is_none_or(|failure| failure.reason == Reason::DeadlineExceeded));
+    }
+
+    #[tokio::test]
+    async fn a_compute_ends_when_its_worker_is_told_to() {
+        let cancel = CancellationToken::new();
+        let outcome = outcome_of(cancel.clone(), Duration::from_secs(600));
+        let cancelled = async {
+            // Where the compute has not begun yet it does not begin.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            cancel.cancel();
+        };
+        let (failure, ()) = tokio::join!(outcome, cancelled);
+        assert!(failure.is_none_or(|failure| failure.reason == Reason::Cancelled));
+    }
 }

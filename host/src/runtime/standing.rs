@@ -9,7 +9,6 @@
 //! an error of its own does not.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -113,7 +112,7 @@ async fn live<R: Role>(
 ) -> Result<(), Failure> {
     let (cancel, limit) = (grants.cancel.clone(), grants.call);
     let mut store = runtime.store(grants);
-    let result = within(limit, role.prepare(&mut store), &cancel).await?;
+    let result = call::within(limit, role.prepare(&mut store), &cancel).await?;
     let (worker, signature) = call::outcome(&store, result)?;
     if prepared.send(signature).is_err() {
         // Who started it has gone.
@@ -121,7 +120,7 @@ async fn live<R: Role>(
     }
     while let Some(Call { input, reply }) = next() {
         store.data().ledger.forget_refusals();
-        let outcome = match within(limit, R::call(&worker, &mut store, input), &cancel).await {
+        let outcome = match call::within(limit, R::call(&worker, &mut store, input), &cancel).await {
             Ok(result) => call::outcome(&store, result),
             Err(failure) => Err(failure),
         };
@@ -133,19 +132,6 @@ async fn live<R: Role>(
         }
     }
     Ok(())
-}
-
-/// `work`, unless it takes longer than `limit` or the worker is told to end.
-async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = T>,
-    cancel: &tokio_util::sync::CancellationToken,
-) -> Result<T, Failure> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(call::cancelled()),
-        result = tokio::time::timeout(limit, work) => result.map_err(|_| call::too_long(limit)),
-    }
 }
 
 fn broken() -> Failure {

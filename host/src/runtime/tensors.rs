@@ -70,7 +70,11 @@ impl tensor::HostTensor for State {
         // wasmtime copied it out of the guest.
         copies::count(data.len());
         let content = match check(&dimensions, ty, data.len()) {
-            Ok(shape) => Content::Valid(Tensor::from_byte_vec(from_guest(ty), &shape, data)?),
+            Ok(shape) => match Tensor::from_byte_vec(from_guest(ty), &shape, data) {
+                Ok(tensor) => Content::Valid(tensor),
+                // For want of memory, and the data went with it.
+                Err(error) => Content::Invalid { dimensions, ty, data: Vec::new(), error },
+            },
             Err(error) => Content::Invalid { dimensions, ty, data, error },
         };
         Ok(self.table.push(GuestTensor { content, charge })?)

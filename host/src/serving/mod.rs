@@ -31,25 +31,3 @@ pub(crate) use task::Task;
 pub use endpoint::{
     Answer, AnsweredBy, Endpoint, Metadata, Port, Request, ServeError, ServeErrorKind, Services, Versions,
 };
-mod sedge_mining_stub {
-    pub struct Miner;
-    impl std::fmt::Display for Miner {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("m")
-        }
-    }
-    impl Miner {
-        pub fn parse(_: &str, _: &str) -> Result<Self, String> {
-            Ok(Self)
-        }
-        pub fn looks(&self) -> bool {
-            true
-        }
-        pub fn output(&self) -> Option<&str> {
-            None
-        }
-        pub fn hard(&self, _: &[f32], n: usize, _: usize) -> Vec<bool> {
-            vec![false; n]
-        }
-    }
-}

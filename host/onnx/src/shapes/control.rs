@@ -11,6 +11,9 @@ use crate::signature::ElementType;
 const FOLLOW_ELEMENTS: usize = 8;
 const FOLLOW_SIZES: usize = 64;
 
+/// Rounds that no one waits for the end of.
+const ENDLESS: f64 = (1u64 << 40) as f64;
+
 impl Evaluation {
     /// `If`: the branch that is taken, where that is known; else what either may give.
     pub(super) fn branches<'g>(
@@ -55,11 +58,17 @@ impl Evaluation {
             let last = (trips.hi - 1.0).max(0.0);
             let scalar = |element, range| Value::tensor(element, vec![]).with(Some(vec![range]));
             self.set(number.slot, scalar(ElementType::I64, Range::up_to(last)));
-            self.set(condition.slot, scalar(ElementType::Bool, Range::TRUTH));
+            // A round is only begun where it is true.
+            self.set(condition.slot, scalar(ElementType::Bool, Range::exactly(1.0)));
             for (input, state) in carried.iter().zip(&states) {
                 self.set(input.slot, Value { constant: false, ..state.clone() });
             }
             step.inner = vec![super::evaluation::Trace { rounds: 2, ..self.graph(body) }];
+            let goes_on = self.get(body.outputs[0]).scalar().and_then(Range::exact) == Some(1.0);
+            let begins = given(1).is_none() || proceeds.exact() == Some(1.0);
+            if goes_on && begins && (given(0).is_none() || trips.lo >= ENDLESS) {
+                self.loops.endless.get_or_insert_with(|| node.label.clone());
+            }
             let next = body.outputs.iter().skip(1).map(|&slot| self.get(slot));
             let joined: Vec<_> = states.iter().zip(next).map(|(a, b)| widen(a, a.or(&b), round)).collect();
             let settled = joined == states;

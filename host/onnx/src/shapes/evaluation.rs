@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::Loops;
 use super::operators::{self, Call};
 use super::value::{Value, describe};
 use crate::outline::{Attribute, Graph, Node, Outline, Slot};
@@ -52,6 +53,7 @@ pub(super) struct Evaluation {
     pub largest: (f64, String),
     /// Bytes of constants that are computed when the graph is loaded.
     pub folded: f64,
+    pub loops: Loops,
 }
 
 impl Evaluation {
@@ -66,6 +68,7 @@ impl Evaluation {
             unknown: None,
             largest: (0.0, String::new()),
             folded: 0.0,
+            loops: Loops::default(),
         }
     }
 
@@ -90,6 +93,8 @@ impl Evaluation {
         let used = node.inputs.iter().flatten().chain(&node.captures);
         let fixed = used.clone().all(|&slot| self.values[slot].as_ref().is_some_and(|value| value.constant));
         let fixed = fixed && !node.operator.starts_with("Random") && !is_random(&node.operator);
+
+        self.loops.constant |= fixed && iterates(&node.operator);
 
         let mut step = Step { node, made: Vec::new(), scratch: 0.0, inner: Vec::new(), constant: fixed };
         let mut known = None;
@@ -165,6 +170,11 @@ impl Evaluation {
     fn cannot_tell(&mut self, node: &Node, why: &str) {
         self.unknown.get_or_insert_with(|| format!("{}: {why}", node.label));
     }
+}
+
+/// Whether the operator computes a graph in it many times over.
+pub(super) fn iterates(operator: &str) -> bool {
+    matches!(operator, "Loop" | "Scan")
 }
 
 fn is_random(operator: &str) -> bool {

@@ -66,6 +66,16 @@ pub enum Bound {
     },
 }
 
+/// What is known of a graph's loops.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loops {
+    /// The node whose rounds never end: whatever it is given, its condition stays true, and it has no number of
+    /// rounds, or one so large that nobody waits for it.
+    pub endless: Option<String>,
+    /// Whether some depend on no input: an engine that folds constants goes round them when it loads the graph.
+    pub constant: bool,
+}
+
 /// Bytes that are taken for small things: plans, shapes, lists.
 const SMALL: f64 = 16.0 * 1024.0;
 const SMALL_PER_NODE: f64 = 256.0;
@@ -96,8 +106,8 @@ impl Outline {
     }
 
     /// The memory that engines take beside the file's own tensors when they load it and compute, once and for
-    /// all, what depends on no input.
-    pub fn load_bound(&self) -> Bound {
+    /// all, what depends on no input; and what its loops are.
+    pub fn load_bound(&self) -> (Bound, Loops) {
         let mut evaluation = Evaluation::new(self, 1, true);
         for input in &self.graph.inputs {
             let element = input.element.unwrap_or(ElementType::F32);
@@ -108,10 +118,11 @@ impl Outline {
                 .set(input.slot, dims.map_or(Value::unknown(element), |dims| Value::tensor(element, dims)));
         }
         evaluation.graph(&self.graph);
-        match evaluation.unknown {
+        let bound = match evaluation.unknown {
             Some(why) => Bound::Unknown { why },
             None => Bound::Bytes { bytes: whole(evaluation.folded), largest: evaluation.largest.1 },
-        }
+        };
+        (bound, evaluation.loops)
     }
 
     /// Inputs whose elements, not only their shapes, may decide how large other values are.
@@ -146,7 +157,7 @@ fn whole(bytes: f64) -> u64 {
 fn want(graph: &Graph, wanted: &mut HashSet<Slot>) {
     for node in graph.nodes.iter().rev() {
         let made = node.outputs.iter().flatten().any(|slot| wanted.contains(slot));
-        let iterates = matches!(node.operator.as_str(), "Loop" | "Scan");
+        let iterates = evaluation::iterates(&node.operator);
         for attribute in node.attributes.values() {
             let Attribute::Graph(inner) = attribute else { continue };
             if made || iterates {

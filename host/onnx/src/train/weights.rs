@@ -105,8 +105,17 @@ pub fn select(source: &Source, nodes: &[&Node], patterns: &[String]) -> Result<S
         list.push(name.to_owned());
     }
     if selection.trained.is_empty() {
-        let why = match selection.frozen.len() {
-            0 => "the model has no weight that its output depends on: there is nothing to train".to_owned(),
+        let foreign = nodes.iter().find(|node| !node::is_standard(&node.proto));
+        let why = match (selection.frozen.len(), foreign) {
+            (0, Some(node)) => format!(
+                "the model's weights are within the operator {} of {}, which is not differentiated: export it with \
+                 ONNX's own operators, a linear model as MatMul and Add, for example as a network of no hidden layer",
+                node.proto.op_type.as_deref().unwrap_or_default(),
+                node.proto.domain.as_deref().unwrap_or_default(),
+            ),
+            (0, None) => {
+                "the model has no weight that its output depends on: there is nothing to train".to_owned()
+            }
             _ => "all weights are frozen: there is nothing to train".to_owned(),
         };
         return Err(TrainError::NoWeights(why));

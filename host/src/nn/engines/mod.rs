@@ -70,3 +70,6 @@ pub fn all(settings: &EngineSettings) -> (Vec<Box<dyn Engine>>, Vec<Missing>) {
     });
     (engines, missing)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,9 @@
 //! **Memory.** All sessions allocate from one arena with a maximum ([`memory`]): more is an error, not the end
 //! of the node.
 //!
+//! **Ends.** A compute of a call that is over its time, or cancelled, stops after the node that it is at
+//! ([`crate::nn::Interrupt`]).
+//!
 //! **No copies.** Inputs are values over the tensors' own memory while `Run` goes on, outputs become tensors
 //! over the engine's memory ([`value`]), and one of these given back goes in as the very value that came out.
 
@@ -38,8 +41,10 @@ use sedge_onnx::{Declared, ElementType};
 
 use self::library::Library;
 use self::patterns::Patterned;
+use self::session::RunOptions;
 use self::value::{Borrowed, Input};
 use super::{guard, with_stack};
+use crate::nn::interrupt;
 use crate::nn::{
     DType, Engine, EngineSettings, Graph, GraphOptions, NnError, Port, Provider, Tensor, check_inputs,
 };
@@ -161,7 +166,9 @@ impl Graph for OrtGraph {
         let input_names = self.inputs.iter().map(|end| &*end.name);
         let output_names = self.outputs.iter().map(|end| &*end.name);
         let _alone = self.alone.as_ref().map(Mutex::lock);
-        let values = session.run(input_names, &borrowed, output_names, None)?;
+        let values = interrupt::under_way(RunOptions::new, RunOptions::terminate, |options| {
+            session.run(input_names, &borrowed, output_names, options)
+        })?;
         self.outputs
             .iter()
             .zip(values)

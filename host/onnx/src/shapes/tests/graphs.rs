@@ -31,7 +31,7 @@ fn huge(more: NodeProto) -> GraphProto {
 #[test]
 fn a_hundred_gigabytes_that_depend_on_no_input_are_seen_before_loading() {
     let outline = outline(huge(node("ReduceSum", &["big"], &["more"], &[])));
-    let Bound::Bytes { bytes, largest } = outline.load_bound() else { panic!("known") };
+    let Bound::Bytes { bytes, largest } = outline.load_bound().0 else { panic!("known") };
     assert!(bytes >= 102_400_000_000, "{bytes}");
     assert_eq!(
         largest,
@@ -48,7 +48,7 @@ fn a_hundred_gigabytes_that_depend_on_an_input_are_seen_before_computing() {
     let fill = node("ConstantOfShape", &["ss"], &["big"], &[]);
     let sum = node("ReduceSum", &["big"], &["y"], &[]);
     let outline = outline(graph(&[("x", &[-1])], &[], &[shape, twice, fill, sum], &["y"]));
-    assert!(bytes(outline.load_bound()) < 1 << 20);
+    assert!(bytes(outline.load_bound().0) < 1 << 20);
     let Bound::Bytes { bytes, largest } = of(&outline, &[("x", &[160_000])]) else { panic!("known") };
     assert!(bytes >= 102_400_000_000, "{bytes}");
     assert!(largest.contains("(ConstantOfShape) makes float32[160000, 160000]"), "{largest}");
@@ -139,6 +139,37 @@ fn a_loop_counts_with_all_its_rounds() {
     assert!(doubled > 4_000 << 20, "{doubled}");
     let endless = why(of(&repeat(true, i64::MAX), x));
     assert!(endless.contains("(Concat)"), "{endless}");
+}
+
+#[test]
+fn a_loop_that_never_ends_is_told_from_one_that_may() {
+    let loops = |rounds: &str, begins: &str, goes_on: &str| {
+        let next = node("Neg", &["s"], &["s.next"], &[]);
+        let go = node("Identity", &[goes_on], &["go.next"], &[]);
+        let mut body = graph(&[], &[], &[next, go], &["go.next", "s.next"]);
+        body.input = vec![port("i", 7, Some(&[])), port("go", 9, Some(&[])), port("s", 1, Some(&[1]))];
+        let repeat = node("Loop", &[rounds, begins, "s0"], &["y"], &[inner("body", body)]);
+        let constants = [
+            i64s("many", &[], &[i64::MAX]),
+            i64s("some", &[], &[1 << 30]),
+            i64s("true", &[], &[1]),
+            i64s("false", &[], &[0]),
+            f32s("s0", &[1], &[1.0]),
+        ];
+        let mut graph = graph(&[("x", &[1])], &constants, &[repeat], &["y"]);
+        graph.input.push(port("given", 9, Some(&[])));
+        outline(graph).load_bound().1
+    };
+    for (rounds, begins) in [("", ""), ("many", ""), ("", "true"), ("many", "true")] {
+        assert!(loops(rounds, begins, "go").endless.is_some(), "{rounds}, {begins}");
+        assert!(loops(rounds, begins, "true").endless.is_some(), "{rounds}, {begins}");
+        assert_eq!(loops(rounds, begins, "false").endless, None);
+        assert_eq!(loops(rounds, begins, "given").endless, None);
+    }
+    for (rounds, begins) in [("some", ""), ("some", "true"), ("", "false"), ("many", "given")] {
+        assert_eq!(loops(rounds, begins, "go").endless, None, "{rounds}, {begins}");
+    }
+    assert!(loops("some", "", "go").constant && !loops("some", "given", "go").constant);
 }
 
 #[test]

@@ -57,6 +57,15 @@ fn what_is_no_weight_is_not_trained() {
 }
 
 #[test]
+fn weights_within_operators_of_other_sets_are_named() {
+    // As scikit-learn's LogisticRegression is exported.
+    let mut model = Net::new(&[-1, 4]).nodes("y = LinearClassifier(x)").model();
+    model.graph.as_mut().unwrap().node[0].domain = Some("ai.onnx.ml".to_owned());
+    let error = trainable(model, &options(Loss::Mse, Optimizer::Sgd)).unwrap_err().to_string();
+    assert!(error.contains("the operator LinearClassifier of ai.onnx.ml"), "{error}");
+}
+
+#[test]
 fn weights_of_other_types_are_refused_by_name() {
     let net = dense().nodes("y = MatMul(x, first.weight)");
     let mut model = net.model();

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use super::NAME;
 use super::session::Session;
+use crate::nn::engines::{guard, with_stack};
 use crate::nn::{NnError, Tensor};
 
 /// Combinations of shapes that a graph remembers, at most.
@@ -56,7 +58,8 @@ impl Patterned {
                 known.shapes.insert(shapes);
             } else if !known.shapes.contains(&shapes) {
                 // Computes under way keep the old one to their end.
-                *self.session.write() = Arc::new((known.load)(&known.onnx, false)?);
+                let reload = || guard(NAME, "loading the graph again", || (known.load)(&known.onnx, false));
+                *self.session.write() = Arc::new(with_stack(reload)???);
                 *seen = None;
             }
         }

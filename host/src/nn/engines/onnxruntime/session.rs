@@ -161,17 +161,32 @@ fn load_error(error: &ort::Error) -> NnError {
 pub struct RunOptions(NonNull<sys::OrtRunOptions>);
 
 impl RunOptions {
-    /// With one entry of configuration.
+    /// As the engine has them.
     #[allow(unsafe_code)]
-    pub fn with(key: &CStr, value: &CStr) -> Result<Self, NnError> {
+    pub fn new() -> Result<Self, NnError> {
         let mut options = ptr::null_mut();
         // SAFETY: the call writes `options`, which are released when `Self` is dropped.
         check(unsafe { (ort::api().CreateRunOptions)(&mut options) })?;
-        let options =
-            Self(NonNull::new(options).ok_or_else(|| NnError::runtime("ONNX Runtime made no options"))?);
+        NonNull::new(options).map(Self).ok_or_else(|| NnError::runtime("ONNX Runtime made no options"))
+    }
+
+    /// With one entry of configuration.
+    #[allow(unsafe_code)]
+    pub fn with(key: &CStr, value: &CStr) -> Result<Self, NnError> {
+        let options = Self::new()?;
         // SAFETY: the options are valid, and both texts are C strings that the call copies.
         check(unsafe { (ort::api().AddRunConfigEntry)(options.0.as_ptr(), key.as_ptr(), value.as_ptr()) })?;
         Ok(options)
+    }
+
+    /// Ends the run that they were given to, from any thread.
+    #[allow(unsafe_code)]
+    pub fn terminate(&self) {
+        // SAFETY: the options are valid; the call sets a flag that runs look at, and is meant for other threads
+        // than the run's.
+        if let Err(error) = check(unsafe { (ort::api().RunOptionsSetTerminate)(self.0.as_ptr()) }) {
+            tracing::debug!(%error, "a run was not told to end");
+        }
     }
 }
 
@@ -179,13 +194,14 @@ impl RunOptions {
 // SAFETY: they belong to no thread.
 unsafe impl Send for RunOptions {}
 #[allow(unsafe_code)]
-// SAFETY: they are only read once they are made.
+// SAFETY: once they are made nothing of them is written but the flag that ends a run, which the engine has threads
+// write and read at once.
 unsafe impl Sync for RunOptions {}
 
 impl Drop for RunOptions {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: made by `with`, released here alone.
+        // SAFETY: made by `new`, released here alone.
         unsafe { (ort::api().ReleaseRunOptions)(self.0.as_ptr()) }
     }
 }

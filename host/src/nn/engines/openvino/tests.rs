@@ -5,8 +5,8 @@ use std::path::Path;
 use super::*;
 
 fn engine() -> Option<OpenVino> {
-    let engine = OpenVino::open(&EngineSettings::discovered(1));
-    engine.inspect_err(|why| eprintln!("skipped: openvino: {why}")).ok()
+    let engine = OpenVino::open(&crate::nn::engines::tests::settings(1));
+    engine.inspect_err(|why| crate::nn::engines::tests::crate::found::skipped(NAME, why)).ok()
 }
 
 fn load(engine: &OpenVino, path: &str) -> Arc<dyn Graph> {
