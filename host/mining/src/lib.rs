@@ -79,6 +79,7 @@ impl Miner {
     /// One verdict for each of `samples` rows of `width` scores. A miner that does not look takes no scores.
     ///
     /// Rows that are missing or not whole are hard.
+    #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "what cannot be compared is hard")]
     pub fn hard(&self, scores: &[f32], samples: usize, width: usize) -> Vec<bool> {
         let each = |rule: &dyn Fn(&[f64]) -> bool| -> Vec<bool> {
             let mut row = Vec::with_capacity(width);
@@ -99,7 +100,6 @@ impl Miner {
             (0..samples).map(verdict).map(|verdict| verdict.unwrap_or(true)).collect()
         };
         match &self.rule {
-            // A comparison that is turned round is so for what cannot be compared: it is hard.
             Rule::Threshold { threshold } => each(&|row| !(formulas::mean(row) >= *threshold)),
             Rule::CrossEntropy { threshold } => each(&|row| !(1.0 - formulas::entropy(row) >= *threshold)),
             Rule::Margin { threshold } => each(&|row| !(formulas::margin(row) >= *threshold)),
