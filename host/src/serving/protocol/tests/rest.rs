@@ -156,7 +156,8 @@ async fn what_is_not_finite_is_to_be_asked_for_as_binary() {
 #[tokio::test]
 async fn a_timeout_becomes_the_deadline() {
     let server = Server::start(Limits::default()).await;
-    let body = r#"{"parameters":{"timeout":TIMEOUT},"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]}"#;
+    let body = r#"{"parameters":{"timeout":TIMEOUT},"inputs":[{"name":"hurry","shape":[1],"datatype":"FP32","data":[1]}]}"#;
     assert_eq!(server.infer(&body.replace("TIMEOUT", "60000000")).await.0, 200);
     assert_eq!(server.infer(&body.replace("TIMEOUT", "18446744073709551615")).await.0, 200);
+    assert_eq!(server.infer(&body.replace("TIMEOUT", "0")).await.0, 503, "none");
 }
