@@ -157,13 +157,13 @@ impl<T: Number> Sink<T> {
         &mut self,
         depth: usize,
         value: Option<T>,
-        written: impl fmt::Display,
+        written: impl fmt::Debug,
     ) -> Result<(), E> {
         if *self.leaves.get_or_insert(depth) != depth {
             return Err(E::custom("its data is nested unevenly"));
         }
         let Some(value) = value else {
-            let text = format!("{written} is no {}", super::datatypes::name(T::DTYPE));
+            let text = format!("{written:?} is no {}", super::datatypes::name(T::DTYPE));
             return Err(E::custom(text));
         };
         self.values.push(value);

@@ -16,8 +16,10 @@ use tokio::time::Instant;
 pub(super) struct Pulse(Arc<Mutex<State>>);
 
 struct State {
-    /// None: nothing has come yet.
-    http2: Option<bool>,
+    /// Bytes that have come.
+    bytes: usize,
+    /// It begins as HTTP/2 does.
+    http2: bool,
     /// Requests that are being answered.
     requests: usize,
     /// The last one ended then, or the connection began.
@@ -25,6 +27,9 @@ struct State {
     /// Since then something has come that is no whole head of a request.
     heard: Option<Instant>,
 }
+
+/// Bytes of HTTP/2's preface; who has said less has the time for a head.
+const PREFACE: usize = 24;
 
 /// A request that is being answered, until dropped.
 pub(super) struct Turn(Pulse);
@@ -40,7 +45,7 @@ pub(super) enum Verdict {
 
 impl Pulse {
     pub fn new() -> Self {
-        let state = State { http2: None, requests: 0, rested: Instant::now(), heard: None };
+        let state = State { bytes: 0, http2: false, requests: 0, rested: Instant::now(), heard: None };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -59,11 +64,11 @@ impl Pulse {
         if state.requests > 0 {
             return Verdict::Alive(now + header);
         }
-        let until = match (state.http2, state.heard) {
-            (None, _) => state.rested + header,
-            // Pings and the like come at any time.
-            (Some(true), _) | (_, None) => state.rested + idle,
-            (Some(false), Some(heard)) => heard + header,
+        let until = match state.heard {
+            _ if state.bytes < PREFACE => state.rested + header,
+            Some(heard) if !state.http2 => heard + header,
+            // Over HTTP/2 pings and the like come at any time.
+            _ => state.rested + idle,
         };
         // A head may begin meanwhile.
         if until <= now { Verdict::Idle } else { Verdict::Alive(until.min(now + header)) }
@@ -72,7 +77,8 @@ impl Pulse {
     fn heard(&self, bytes: &[u8]) {
         let mut state = self.0.lock();
         // No method that is served begins like HTTP/2's preface.
-        state.http2.get_or_insert_with(|| bytes.starts_with(b"PR"));
+        state.http2 |= state.bytes == 0 && bytes.starts_with(b"PR");
+        state.bytes = state.bytes.saturating_add(bytes.len());
         if state.requests == 0 && state.heard.is_none() {
             state.heard = Some(Instant::now());
         }

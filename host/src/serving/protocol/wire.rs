@@ -23,6 +23,9 @@ const SMALL: usize = 4 << 10;
 /// Fields that a message and its tensors may have: what is read of each takes more memory than its bytes.
 const FIELDS: usize = 1 << 14;
 
+/// Fields of a request that are messages: parameters, inputs, outputs.
+const NESTED: std::ops::RangeInclusive<u64> = 4..=6;
+
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message)
 }
@@ -63,8 +66,7 @@ fn count(mut bytes: &[u8], depth: u8, fields: &mut usize) -> Result<(), Refusal>
             2 => {
                 let Ok(length) = decode_varint(&mut bytes) else { return Ok(()) };
                 let Ok(length) = usize::try_from(length) else { return Ok(()) };
-                // Tensors and parameters, not elements.
-                if depth > 1 && key >> 3 != 7 {
+                if depth > 1 && NESTED.contains(&(key >> 3)) {
                     let Some(inner) = bytes.get(..length) else { return Ok(()) };
                     count(inner, depth - 1, fields)?;
                 }

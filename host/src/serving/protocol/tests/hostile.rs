@@ -38,7 +38,7 @@ async fn slow_heads_and_bodies_end() {
 
 #[tokio::test]
 async fn a_connection_that_rests_ends() {
-    let limits = Limits { idle_timeout: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits { idle_timeout: Duration::from_millis(50), ..limits() };
     let server = Server::start(limits).await;
     let answered = server.raw(b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(answered.starts_with("HTTP/1.1 200"));

@@ -24,7 +24,8 @@ use super::{Limits, serve};
 use crate::nn::{DType, Tensor};
 
 /// Adds one to each f32 `x` and gives it as `y`; tensors of other types come back as they are. A request of
-/// `hang` is never answered.
+/// `hang` is never
+/// answered, one of `hurry` only where it has a deadline.
 struct PlusOne {
     metadata: Arc<Metadata>,
     /// Requests that hang now.
@@ -60,10 +61,6 @@ impl Endpoint for PlusOne {
 
     fn infer(&self, request: Request) -> BoxFuture<'_, Result<Answer, ServeError>> {
         Box::pin(async move {
-            let past = |deadline: std::time::Instant| deadline <= std::time::Instant::now();
-            if request.deadline.is_some_and(past) {
-                return Err(ServeError::new(ServeErrorKind::DeadlineExceeded, "too late"));
-            }
             let mut outputs = Vec::new();
             for (name, tensor) in request.inputs {
                 match name.as_str() {
@@ -71,6 +68,9 @@ impl Endpoint for PlusOne {
                         self.hanging.fetch_add(1, Ordering::SeqCst);
                         let _hanging = Hanging(&self.hanging);
                         std::future::pending::<()>().await;
+                    }
+                    "hurry" if request.deadline.is_none() => {
+                        return Err(ServeError::new(ServeErrorKind::Unavailable, "there is no hurry"));
                     }
                     "full" => return Err(ServeError::new(ServeErrorKind::Overloaded, "the queue is full")),
                     "x" if tensor.dtype() == DType::F32 => {
