@@ -2,7 +2,7 @@
 """Train the two classifiers of the joint inference example, and measure what they come to together.
 
 Writes `digits-joint/small` (64-20-10, for edges) and `digits-joint/large` (64-1024-1024-10, for the cloud), each an
-`infer.onnx` and its `weights.safetensors`, from `digits.csv`. Needs onnx and numpy, no network:
+`infer.onnx` and its `weights.safetensors`, from `digits.csv`; and `digits-joint/held-out.npz`, the samples measured on. Needs onnx and numpy, no network:
 
     python3 make_joint.py              # trains both, in about a minute
     python3 make_joint.py --measure    # what the files as they lie here come to
@@ -136,6 +136,8 @@ def main():
         (folder / "infer.onnx").write_bytes(graph)
         names = [weight for weight, _ in weight_shapes(how["dims"])]
         write_safetensors(folder / "weights.safetensors", zip(names, train(*known, **how)))
+    if not options.measure:
+        np.savez_compressed(FOLDER / "held-out.npz", x=held_out[0], y=held_out[1])
     measure(*held_out)
 
 

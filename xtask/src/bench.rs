@@ -4,12 +4,14 @@
 //!  worker: criterion benches of sedge-host ─┐
 //!  limits: memcpy, loopback TCP             │
 //!  tensors: engines, guests, PyTorch        ├─▶ rows ─▶ table on the terminal, JSON in a file
-//!  jobs: whole jobs on real processes      ─┘
+//!  jobs: whole jobs on real processes       │
+//!  serving: joint inference from Python    ─┘
 //! ```
 
 mod jobs;
 mod limits;
 mod rows;
+mod serving;
 mod tensors;
 mod worker;
 
@@ -42,6 +44,10 @@ enum Part {
     Tensors,
     /// Whole jobs: the digits, and rounds without training.
     Jobs,
+    /// Joint inference the ordinary Python way: FastAPI, uvicorn, onnxruntime and aiohttp.
+    ///
+    /// Only if asked for by name: pip fetches these.
+    Serving,
 }
 
 /// Measure, print, write.
@@ -62,6 +68,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Part::Jobs) {
         jobs::measure(&built, &limits, &mut rows)?;
+    }
+    if arguments.part == Some(Part::Serving) {
+        serving::measure(true, &mut rows)?;
     }
     anstream::println!("\n{rows}");
     let path = match &arguments.json {

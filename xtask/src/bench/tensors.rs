@@ -134,24 +134,29 @@ fn fetch_models(folder: &Path) -> Vec<String> {
 
 /// What the comparison measured.
 fn python(models: &Path, fetch: bool) -> Result<Vec<Figure>> {
-    let python = venv(fetch)?;
+    let python = venv("tensors", fetch)?;
     shell::say("Measuring", "PyTorch and onnxruntime from Python");
     let data = shell::root().join("tests/data");
     let printed = shell::capture_shown(Command::new(python).arg(script("compare.py")).arg(data).arg(models))?;
     serde_json::from_str(&printed).context("compare.py printed something else")
 }
 
-/// The Python of a venv with the pinned packages, as many of them as are to be had.
-fn venv(fetch: bool) -> Result<PathBuf> {
-    let folder = shell::cache_dir()?.join("bench/python");
+/// The Python of a venv with the pinned packages of a part of the bench, as many of them as are to be had.
+pub(super) fn venv(part: &str, fetch: bool) -> Result<PathBuf> {
+    // The packages of the tensors came first.
+    let (folder, list) = match part {
+        "tensors" => ("bench/python".to_owned(), "requirements.txt".to_owned()),
+        _ => (format!("bench/python-{part}"), format!("{part}.txt")),
+    };
+    let folder = shell::cache_dir()?.join(folder);
     let python = folder.join("bin/python");
-    let wanted = std::fs::read_to_string(script("requirements.txt"))?;
+    let wanted = std::fs::read_to_string(script(&list))?;
     let stamp = folder.join("installed.txt");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
     if !fetch {
-        bail!("`cargo xtask bench tensors` installs them");
+        bail!("`cargo xtask bench {part}` installs them");
     }
     shell::say("Installing", format!("Python packages to compare with, in {}", folder.display()));
     shell::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
@@ -169,7 +174,7 @@ fn venv(fetch: bool) -> Result<PathBuf> {
     Ok(python)
 }
 
-fn script(name: &str) -> PathBuf {
+pub(super) fn script(name: &str) -> PathBuf {
     shell::root().join("xtask/src/bench/python").join(name)
 }
 
