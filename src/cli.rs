@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::server::Access;
-use crate::verbs::{apply, delete, describe, get, logs, manager, model, node, plugin, up, wait};
+use crate::verbs::{
+    apply, delete, describe, get, infer, logs, manager, model, node, plugin, rollout, top, up, wait,
+};
 
 /// Edge-cloud collaborative AI: federated learning on WebAssembly workers.
 #[derive(Debug, Parser)]
@@ -41,6 +43,12 @@ pub enum Verb {
     Wait(wait::Args),
     /// Show the log of a worker, or of all workers of a job
     Logs(logs::Args),
+    /// Ask a service, and show its answer
+    Infer(infer::Args),
+    /// Show rates and latencies of services as they change
+    Top(top::Args),
+    /// Follow a service's change of revision, or undo it
+    Rollout(rollout::Args),
     /// Upload plugins and look at them
     Plugin(plugin::Args),
     /// Upload models and look at them
@@ -70,6 +78,9 @@ impl Cli {
             Verb::Delete(args) => delete::run(args, access).await,
             Verb::Wait(args) => wait::run(args, access).await,
             Verb::Logs(args) => logs::run(args, access).await,
+            Verb::Infer(args) => infer::run(args, access).await,
+            Verb::Top(args) => top::run(args, access).await,
+            Verb::Rollout(args) => rollout::run(args, access).await,
             Verb::Plugin(args) => plugin::run(args, access).await,
             Verb::Model(args) => model::run(args, access).await,
         }
@@ -101,6 +112,14 @@ mod tests {
             "sedge up --edges 10 --data /tmp/s --listen 127.0.0.1:0 --node-listen 127.0.0.1:0",
             "sedge manager --data m --listen 0.0.0.0:7400 --advertise http://10.0.0.1:7400",
             "sedge node --name edge-1 --role edge --manager http://m:7401 --join-token t --label site=a --threads 2",
+            "sedge wait jis/digits --for=Ready",
+            "sedge infer digits --input x.npy --node edge-1",
+            "sedge infer digits --input - --url http://127.0.0.1:7501 -o json",
+            "sedge top",
+            "sedge top digits --once",
+            "sedge rollout status digits --timeout 30s",
+            "sedge rollout undo digits",
+            "sedge node --name c --role cloud --join-token t --serving-listen 0.0.0.0:7500 --serving-advertise http://c:7500",
             "sedge plugin push a.wasm fedavg:0.1.0",
             "sedge plugin inspect a.wasm",
             "sedge model push graphs/ w.safetensors digits:1",
@@ -124,6 +143,8 @@ mod tests {
             "sedge wait job/digits --for ready",
             "sedge node --name edge-1",
             "sedge node --name Edge_1 --join-token t",
+            "sedge infer digits",
+            "sedge rollout digits",
             "sedge plugin push a.wasm Fed:1",
             "sedge model push digits:1",
             "sedge up --edges -1",

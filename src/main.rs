@@ -4,6 +4,7 @@
 //!  cli ──▶ verbs/up, manager, node ──▶ platform ──▶ the manager and nodes, in this process
 //!   │
 //!   └───▶ verbs/… ──▶ server (kubeconfig) ──▶ objects ──▶ the server's Kubernetes API
+//!              ├───────▶ services ──Open Inference Protocol──▶ nodes
 //!              └───────▶ columns, table, describe ──▶ screen
 //! ```
 
@@ -20,6 +21,7 @@ mod publish;
 mod registry;
 mod screen;
 mod server;
+mod services;
 mod table;
 mod verbs;
 mod weights;

@@ -37,9 +37,9 @@ pub const HINT: Style = coloured(AnsiColor::Cyan).effects(Effects::BOLD);
 /// The style of a word that tells a state, if it is one.
 pub fn style_of_state(word: &str) -> Style {
     match word {
-        "Running" | "Succeeded" | "True" | "Ready" | "Complete" | "created" => GOOD,
-        "Pending" | "Unknown" | "configured" => WAITING,
-        "Failed" | "False" => BAD,
+        "Running" | "Succeeded" | "True" | "Ready" | "Complete" | "Closed" | "created" => GOOD,
+        "Pending" | "Unknown" | "Degraded" | "Progressing" | "HalfOpen" | "configured" => WAITING,
+        "Failed" | "False" | "Undone" | "Open" => BAD,
         _ => PLAIN,
     }
 }
@@ -65,6 +65,11 @@ pub fn complain(text: &str) {
 /// Whether a person reads standard output.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// Take back the last `lines` lines of a terminal, so that others can be written in their place.
+pub fn rewind(lines: usize) -> String {
+    if lines == 0 { String::new() } else { format!("\u{1b}[{lines}A\u{1b}[J") }
 }
 
 /// Columns of the terminal; none where output goes elsewhere and may be as wide as it likes.

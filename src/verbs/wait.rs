@@ -22,7 +22,7 @@ pub struct Args {
     /// `KIND/NAME…` or `KIND NAME…`
     #[arg(required = true, value_name = "KIND/NAME")]
     words: Vec<String>,
-    /// condition=TYPE[=STATUS], phase=PHASE, jsonpath=PATH=VALUE, create or delete
+    /// condition=TYPE[=STATUS] or TYPE alone, phase=PHASE, jsonpath=PATH=VALUE, create or delete
     #[arg(long = "for", value_name = "WHAT", value_parser = str::parse::<Goal>)]
     goal: Goal,
     /// How long to wait at most, for all of them
@@ -47,6 +47,10 @@ impl FromStr for Goal {
         match text.split_once('=') {
             None if text == "delete" => Ok(Self::Delete),
             None if text == "create" => Ok(Self::Create),
+            // A condition's type, as `Ready`.
+            None if text.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                Ok(Self::Condition { kind: text.to_owned(), status: "True".to_owned() })
+            }
             Some(("condition", rest)) => {
                 let (kind, status) = rest.split_once('=').unwrap_or((rest, "True"));
                 Ok(Self::Condition { kind: kind.to_owned(), status: capitalised(status) })
@@ -261,6 +265,7 @@ mod tests {
         for (goal, wanted) in [
             ("condition=Complete", not_yet("Complete is False (InProgress), round 7 of 20")),
             ("condition=Complete=false", Standing::Reached),
+            ("Complete", not_yet("Complete is False (InProgress), round 7 of 20")),
             ("condition=Accepted", not_yet("it has no condition Accepted yet, round 7 of 20")),
             ("phase=Running", Standing::Reached),
             ("phase=Succeeded", not_yet("its phase is Running")),

@@ -88,7 +88,7 @@ fn spec(page: &mut Page, job: &FederatedLearningJob) {
     }
 }
 
-fn workers(page: &mut Page, workers: &[Value]) {
+pub fn workers(page: &mut Page, workers: &[Value]) {
     let mut table = Table::new(["NAME", "ROLE", "NODE", "PHASE", "DONE", "REASON", "MESSAGE"]);
     for worker in workers {
         let text = |pointer| Cell::new(objects::text(worker, pointer));

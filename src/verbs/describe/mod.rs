@@ -1,13 +1,16 @@
 //! `sedge describe`: one resource in sections that a person reads from top to bottom.
 
 mod job;
+mod joint;
 mod page;
 mod resources;
 mod rounds;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
-use sedge_api::resources::{Dataset, EdgeNode, FederatedLearningJob, Model, Plugin, Worker};
+use sedge_api::resources::{
+    Dataset, EdgeNode, FederatedLearningJob, JointInferenceService, Model, Plugin, Worker,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -49,7 +52,7 @@ pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
     let mut pages = Vec::new();
     for (kind, document) in found {
         let workers = match kind.resource.kind.as_str() {
-            "FederatedLearningJob" => logs::of_job(&server, &document).await?,
+            "FederatedLearningJob" | "JointInferenceService" => logs::of_job(&server, &document).await?,
             _ => Vec::new(),
         };
         let events = events(&server, &document).await;
@@ -86,6 +89,9 @@ fn describe(kind: &Kind, document: &Value, around: &Surroundings) -> String {
     let known = match kind.resource.kind.as_str() {
         "FederatedLearningJob" => {
             typed(document).map(|job: FederatedLearningJob| job::describe(&mut page, &job, around))
+        }
+        "JointInferenceService" => {
+            typed(document).map(|service: JointInferenceService| joint::describe(&mut page, &service, around))
         }
         "Worker" => typed(document).map(|worker: Worker| resources::worker(&mut page, &worker)),
         "EdgeNode" => typed(document).map(|node: EdgeNode| resources::edge_node(&mut page, &node)),
