@@ -6,6 +6,7 @@ mod engines;
 mod failures;
 mod federated;
 mod job;
+mod joint;
 mod own_model;
 mod recovery;
 mod refusals;

@@ -25,6 +25,8 @@ pub struct Platform {
     pub cli: Cli,
     manager: Manager,
     nodes: BTreeMap<String, Process>,
+    /// Where nodes with processes of their own answer requests.
+    serving: BTreeMap<String, u16>,
     folder: PathBuf,
     /// Removes the folder, where it is a temporary one.
     _temporary: Option<TempDir>,
@@ -80,6 +82,7 @@ impl Platform {
             cli,
             manager,
             nodes: BTreeMap::new(),
+            serving: BTreeMap::new(),
             folder: folder.to_owned(),
             _temporary: None,
         };
@@ -90,6 +93,12 @@ impl Platform {
     /// Start the node `name` (`cloud`, `edge-1`, …) as a process of its own, again or for the first time.
     pub fn start_node(&mut self, name: &str) -> Result<()> {
         let data = self.folder.join("data");
+        // The same when it is started again, so that its clients find it where it was.
+        let port = match self.serving.get(name) {
+            Some(port) => *port,
+            None => free_port()?,
+        };
+        self.serving.insert(name.to_owned(), port);
         let role = if name == "cloud" { "cloud" } else { "edge" };
         let arguments: Vec<String> = [
             "node",
@@ -105,6 +114,8 @@ impl Platform {
             &data.join("nodes").join(name).display().to_string(),
             "--datasets",
             &self.datasets(name).display().to_string(),
+            "--serving-listen",
+            &format!("127.0.0.1:{port}"),
         ]
         .map(str::to_owned)
         .to_vec();
