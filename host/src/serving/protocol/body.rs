@@ -19,7 +19,10 @@ use super::refusal::Refusal;
 /// What is set aside for a body before any of it has come, at most.
 const FIRST: usize = 1 << 20;
 
-/// Memory that all requests in flight share.
+/// Responses of more bytes than this are counted until they have been sent.
+const COUNTED: usize = 64 << 10;
+
+/// Memory that all requests in flight share, and what of their answers is not sent yet.
 pub(super) struct Memory {
     used: AtomicUsize,
     most: usize,
@@ -38,7 +41,13 @@ pub(super) struct Share {
 }
 
 impl Share {
-    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+    /// Of a request of which nothing has come yet.
+    pub fn new(memory: &Arc<Memory>) -> Self {
+        Self { memory: Arc::clone(memory), bytes: 0 }
+    }
+
+    /// Hold so much more.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.bytes += bytes;
         let before = self.memory.used.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.memory.most {
@@ -83,7 +92,7 @@ where
     }
     // Below `limit`.
     let announced = announced as usize;
-    let mut share = Share { memory: Arc::clone(memory), bytes: 0 };
+    let mut share = Share::new(memory);
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -122,6 +131,38 @@ impl Reply {
     }
 }
 
+/// Part of a response, with the share that it takes of the memory.
+struct Held {
+    part: Bytes,
+    _share: Arc<Share>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.part
+    }
+}
+
+impl Reply {
+    /// Count the response's bytes in place of the request's, until the last of them has been sent or its client has
+    /// gone: one that asks and does not read is held against the others.
+    pub fn hold(&mut self, share: Share) -> Result<(), Refusal> {
+        let bytes = self.parts.iter().map(Bytes::len).sum();
+        let memory = Arc::clone(&share.memory);
+        drop(share);
+        if bytes > COUNTED {
+            let mut share = Share::new(&memory);
+            share.grow(bytes)?;
+            let share = Arc::new(share);
+            for part in &mut self.parts {
+                let held = Held { part: std::mem::take(part), _share: Arc::clone(&share) };
+                *part = Bytes::from_owner(held);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl From<Vec<u8>> for Reply {
     fn from(bytes: Vec<u8>) -> Self {
         Self::new([Bytes::from(bytes)], None)
@@ -153,5 +194,26 @@ impl Body for Reply {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.parts.iter().map(|part| part.len() as u64).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_counted_until_its_last_byte_is_let_go() {
+        let memory = Memory::new(3 * COUNTED);
+        let share = |bytes| {
+            let mut share = Share::new(&memory);
+            share.grow(bytes).map(|()| share)
+        };
+        let mut reply = Reply::from(vec![0; 2 * COUNTED]);
+        reply.hold(share(COUNTED).unwrap()).unwrap();
+        let part = reply.parts.pop_front().unwrap();
+        drop(reply);
+        assert_eq!(share(2 * COUNTED).err().unwrap().status, StatusCode::TOO_MANY_REQUESTS);
+        drop(part);
+        assert!(share(2 * COUNTED).is_ok());
     }
 }

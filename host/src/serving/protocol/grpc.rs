@@ -18,7 +18,7 @@ use sedge_api::inference::{
 use tonic::{Code, Status};
 
 use super::super::endpoint::{self, Answer, Port, ServeError};
-use super::body::{self, Reply};
+use super::body::{self, Reply, Share};
 use super::datatypes::{self, invalid, wrong};
 use super::json::MAX_TENSORS;
 use super::refusal::Refusal;
@@ -50,14 +50,14 @@ where
         return Err(unimplemented(head.uri.path()));
     };
     let limits = &shared.limits;
-    let (body, _share) = body::gather(body, limits.body, limits.body_timeout, &shared.memory).await?;
+    let (body, mut share) = body::gather(body, limits.body, limits.body_timeout, &shared.memory).await?;
     let services = &shared.services;
-    Ok(match call {
-        "ModelInfer" => return infer(shared, begun, &head, body).await,
+    let mut response = match call {
+        "ModelInfer" => infer(shared, begun, &head, body, &mut share).await?,
         "ServerLive" => wire::response(&ServerLiveResponse { live: true }),
         "ServerReady" => wire::response(&ServerReadyResponse { ready: all_ready(services) }),
         "ModelReady" => {
-            let ModelReadyRequest { name, version } = wire::message(body)?;
+            let ModelReadyRequest { name, version } = wire::message(body, &mut share)?;
             let ready = find(services, &name, &version)?.ready();
             wire::response(&ModelReadyResponse { ready })
         }
@@ -67,7 +67,7 @@ where
             extensions: EXTENSIONS.map(str::to_owned).to_vec(),
         }),
         "ModelMetadata" => {
-            let ModelMetadataRequest { name, version } = wire::message(body)?;
+            let ModelMetadataRequest { name, version } = wire::message(body, &mut share)?;
             let metadata = find(services, &name, &version)?.metadata();
             wire::response(&ModelMetadataResponse {
                 versions: vec![answer::version(&metadata.versions)],
@@ -78,7 +78,9 @@ where
             })
         }
         _ => return Err(unimplemented(head.uri.path())),
-    })
+    };
+    response.body_mut().hold(share)?;
+    Ok(response)
 }
 
 fn unimplemented(path: &str) -> Refusal {
@@ -99,8 +101,9 @@ async fn infer(
     begun: Instant,
     head: &Parts,
     body: Bytes,
+    share: &mut Share,
 ) -> Result<Response<Reply>, Refusal> {
-    let asked: ModelInferRequest = wire::message(body)?;
+    let asked: ModelInferRequest = wire::message(body, share)?;
     let endpoint = find(&shared.services, &asked.model_name, &asked.model_version)?;
     let parameter = |name| asked.parameters.get(name).and_then(|value| value.parameter_choice.as_ref());
     let micros = match parameter("timeout") {

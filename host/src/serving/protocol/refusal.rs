@@ -13,9 +13,18 @@ pub(super) struct Refusal {
     pub message: String,
 }
 
+/// Bytes of a message: it may quote what a client sent.
+const MESSAGE: usize = 2 << 10;
+
 impl Refusal {
     pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        let mut message = message.into();
+        if message.len() > MESSAGE {
+            message.truncate(message.floor_char_boundary(MESSAGE));
+            message.push('…');
+            message.shrink_to_fit();
+        }
+        Self { status, code, message }
     }
 
     /// The body, or a message in it, is larger than is taken.
@@ -35,7 +44,7 @@ impl From<ServeError> for Refusal {
             ServeErrorKind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded),
             ServeErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
         };
-        Self { status, code, message: error.message }
+        Self::new(status, code, error.message)
     }
 }
 

@@ -154,7 +154,7 @@ where
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, text));
     }
     let limits = &shared.limits;
-    let (body, _share) = body::gather(body, limits.body, limits.body_timeout, &shared.memory).await?;
+    let (body, share) = body::gather(body, limits.body, limits.body_timeout, &shared.memory).await?;
     let length = head.headers.get(binary::HEADER).map(HeaderValue::as_bytes);
     let (text, behind) = binary::split(body, length)?;
     let json::Written { id, parameters, inputs, outputs } = json::parse(&text)?;
@@ -172,16 +172,19 @@ where
 
     let selected = answer::select(&answer, &wanted, by_default)?;
     let (json, behind) = answer::write(name, id.as_deref(), &answer, &selected)?;
-    if behind.is_empty() {
-        return Ok(reply(StatusCode::OK, json));
-    }
-    let length = HeaderValue::from(json.len());
-    let mut parts = VecDeque::with_capacity(1 + behind.len());
-    parts.push_back(Bytes::from(json));
-    parts.extend(behind);
-    let mut response = Response::new(Reply::new(parts, None));
-    response.headers_mut().insert(header::CONTENT_TYPE, BINARY);
-    response.headers_mut().insert(binary::HEADER, length);
+    let mut response = if behind.is_empty() {
+        reply(StatusCode::OK, json)
+    } else {
+        let length = HeaderValue::from(json.len());
+        let mut parts = VecDeque::with_capacity(1 + behind.len());
+        parts.push_back(Bytes::from(json));
+        parts.extend(behind);
+        let mut response = Response::new(Reply::new(parts, None));
+        response.headers_mut().insert(header::CONTENT_TYPE, BINARY);
+        response.headers_mut().insert(binary::HEADER, length);
+        response
+    };
+    response.body_mut().hold(share)?;
     Ok(response)
 }
 

@@ -11,8 +11,9 @@ use prost::encoding::{WireType, decode_varint, encode_key, encode_varint, encode
 use sedge_api::inference::ModelInferResponse;
 use tonic::{Code, Status};
 
-use super::body::Reply;
+use super::body::{Reply, Share};
 use super::refusal::Refusal;
+use crate::nn::MAX_RANK;
 
 /// Whether a message is compressed (never), and its length.
 const PREFIX: usize = 5;
@@ -30,8 +31,16 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message)
 }
 
-/// The one message of a body.
-pub(super) fn message<M: Message + Default>(mut body: Bytes) -> Result<M, Refusal> {
+/// Bytes of one tensor's shape: as many dimensions as a tensor has, of ten bytes each at most.
+const SHAPE: usize = 10 * MAX_RANK;
+/// In an input: its shape, and its elements where they are typed.
+const INPUT_SHAPE: u64 = 3;
+const INPUT_CONTENTS: u64 = 5;
+/// A typed element of one byte may take eight in memory.
+const GROWTH: usize = 8;
+
+/// The one message of a body; `share` is grown by what it may take in memory beyond its bytes.
+pub(super) fn message<M: Message + Default>(mut body: Bytes, share: &mut Share) -> Result<M, Refusal> {
     if body.len() < PREFIX {
         return Err(invalid("the request has no message"));
     }
@@ -43,16 +52,25 @@ pub(super) fn message<M: Message + Default>(mut body: Bytes) -> Result<M, Refusa
     if length != body.len() {
         return Err(invalid(format!("a message of {length} bytes is announced, {} came", body.len())));
     }
-    let mut fields = 0;
-    count(&body, 2, &mut fields)?;
+    let mut counted = Counted::default();
+    count(&body, 2, &mut counted)?;
+    share.grow(counted.typed.saturating_mul(GROWTH))?;
     M::decode(body).map_err(|error| invalid(format!("the message is malformed: {error}")))
 }
 
+/// What a message has.
+#[derive(Default)]
+struct Counted {
+    fields: usize,
+    /// Bytes of typed elements.
+    typed: usize,
+}
+
 /// Count the fields of a message and, down to `depth`, of those in it. What is malformed is left to prost.
-fn count(mut bytes: &[u8], depth: u8, fields: &mut usize) -> Result<(), Refusal> {
+fn count(mut bytes: &[u8], depth: u8, counted: &mut Counted) -> Result<(), Refusal> {
     while !bytes.is_empty() {
-        *fields += 1;
-        if *fields > FIELDS {
+        counted.fields += 1;
+        if counted.fields > FIELDS {
             return Err(invalid(format!("the message has more than {FIELDS} fields")));
         }
         let Ok(key) = decode_varint(&mut bytes) else { return Ok(()) };
@@ -68,7 +86,11 @@ fn count(mut bytes: &[u8], depth: u8, fields: &mut usize) -> Result<(), Refusal>
                 let Ok(length) = usize::try_from(length) else { return Ok(()) };
                 if depth > 1 && NESTED.contains(&(key >> 3)) {
                     let Some(inner) = bytes.get(..length) else { return Ok(()) };
-                    count(inner, depth - 1, fields)?;
+                    count(inner, depth - 1, counted)?;
+                } else if depth == 1 && key >> 3 == INPUT_SHAPE && length > SHAPE {
+                    return Err(invalid(format!("a tensor has more than {MAX_RANK} dimensions")));
+                } else if depth == 1 && key >> 3 == INPUT_CONTENTS {
+                    counted.typed = counted.typed.saturating_add(length);
                 }
                 length
             }

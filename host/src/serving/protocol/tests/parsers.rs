@@ -4,6 +4,8 @@ use prost::Message;
 use sedge_api::inference::ModelInferRequest;
 use tonic::Code;
 
+use super::super::body::{Memory, Share};
+use super::super::refusal::Refusal;
 use super::super::{binary, json, parse_inputs, wire};
 use super::*;
 
@@ -12,6 +14,10 @@ fn framed(message: &[u8]) -> Bytes {
     body.put_u32(message.len() as u32);
     body.extend_from_slice(message);
     body.into()
+}
+
+fn parsed(body: Bytes) -> Result<ModelInferRequest, Refusal> {
+    wire::message(body, &mut Share::new(&Memory::new(1 << 20)))
 }
 
 #[test]
@@ -24,7 +30,7 @@ fn the_tensors_of_a_probe() {
 
 #[test]
 fn malformed_protobuf_is_an_error() {
-    let refused = |body: &[u8]| wire::message::<ModelInferRequest>(Bytes::copy_from_slice(body)).unwrap_err();
+    let refused = |body: &[u8]| parsed(Bytes::copy_from_slice(body)).unwrap_err();
     assert_eq!(refused(b"").code, Code::InvalidArgument);
     assert_eq!(refused(&[1, 0, 0, 0, 0]).code, Code::Unimplemented);
     assert_eq!(refused(&[0, 0, 0, 0, 9, 1]).code, Code::InvalidArgument);
@@ -40,9 +46,33 @@ fn a_message_of_many_small_parts_is_refused_before_they_are_made() {
     prost::encoding::encode_varint(inputs.len() as u64, &mut nested);
     nested.extend([0x22, 0].repeat(100_000));
     for message in [inputs, nested] {
-        let error = wire::message::<ModelInferRequest>(framed(&message)).unwrap_err();
+        let error = parsed(framed(&message)).unwrap_err();
         assert!(error.message.contains("more than 16384 fields"), "{}", error.message);
     }
+}
+
+#[test]
+fn what_grows_in_memory_is_counted_before_it_is_read() {
+    // `key` and a length of two varint bytes, as both are below 2¹⁴.
+    let field = |number: u8, content: &[u8]| {
+        let length = content.len();
+        [&[number << 3 | 2, (length & 0x7f) as u8 | 0x80, (length >> 7) as u8], content].concat()
+    };
+    let many_dimensions = framed(&field(5, &field(3, &[1; 400])));
+    assert!(parsed(many_dimensions).unwrap_err().message.contains("more than 32 dimensions"));
+
+    let elements = framed(&field(5, &field(5, &field(3, &[1; 2000]))));
+    assert!(parsed(elements.clone()).is_ok());
+    let memory = Memory::new(8 * 2000);
+    let error = wire::message::<ModelInferRequest>(elements, &mut Share::new(&memory)).unwrap_err();
+    assert_eq!(error.status, http::StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[test]
+fn what_a_client_sent_is_quoted_in_part() {
+    let long = format!(r#"{{"parameters": {{"timeout": "{}"}}, "inputs": []}}"#, "é".repeat(1 << 20));
+    let error = Refusal::from(parse_inputs(long.as_bytes()).unwrap_err());
+    assert!(error.message.len() < 3000 && error.message.ends_with('…'), "{}", error.message.len());
 }
 
 #[test]
