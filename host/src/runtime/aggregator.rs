@@ -38,7 +38,7 @@ impl Aggregator {
     /// `InvalidPlugin`, naming the export that is missing or the import that this role does not have.
     pub fn new(runtime: &Runtime, component: &Component, grants: Grants) -> Result<Self, Failure> {
         let pre =
-            world::AggregatorPre::new(component.link(&runtime.linkers().aggregator)?).map_err(invalid)?;
+            world::AggregatorPre::new(component.link(&runtime.linkers().with_model)?).map_err(invalid)?;
         Ok(Self { runtime: runtime.clone(), pre, grants })
     }
 

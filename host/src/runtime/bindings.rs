@@ -49,5 +49,34 @@ pub mod aggregator {
     });
 }
 
+/// An inferencer's world.
+pub mod inferencer {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "inferencer",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "wasi:nn": super::trainer::wasi::nn,
+            "sedge:worker/job": super::trainer::sedge::worker::job,
+            "sedge:worker/model": super::trainer::sedge::worker::model,
+        },
+    });
+}
+
+/// A miner's world.
+pub mod miner {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "miner",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "wasi:nn": super::trainer::wasi::nn,
+            "sedge:worker/job": super::trainer::sedge::worker::job,
+        },
+    });
+}
+
 pub use trainer::sedge::worker::{dataset, job, model};
 pub use trainer::wasi::nn;

@@ -36,7 +36,7 @@ where
         executor.block_on(async {
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => Err(Failure::new(Reason::Cancelled, "the worker was told to end")),
+                () = cancel.cancelled() => Err(cancelled()),
                 result = tokio::time::timeout(limit, body()) => result.unwrap_or_else(|_| Err(too_long(limit))),
             }
         })
@@ -50,7 +50,13 @@ where
     .unwrap_or_else(|error| Err(Failure::host(format!("the worker's thread broke off: {error}"))))
 }
 
-fn too_long(limit: Duration) -> Failure {
+/// Of a worker that is no longer wanted.
+pub fn cancelled() -> Failure {
+    Failure::new(Reason::Cancelled, "the worker was told to end")
+}
+
+/// Of a call that took more time than it has.
+pub fn too_long(limit: Duration) -> Failure {
     Failure::new(
         Reason::DeadlineExceeded,
         format!("one call took longer than {limit:?}, which is what `resources.timeout` grants"),

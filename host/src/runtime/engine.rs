@@ -65,9 +65,11 @@ pub struct Component(Arc<Compiled>);
 
 /// What each role may import, and nothing else.
 pub(super) struct Linkers {
-    /// Trainers and evaluators: their worlds import the same.
+    pub miner: Linker<State>,
+    /// Aggregators and inferencers: their worlds import the same.
+    pub with_model: Linker<State>,
+    /// Trainers and evaluators, likewise.
     pub with_datasets: Linker<State>,
-    pub aggregator: Linker<State>,
 }
 
 impl Runtime {
@@ -167,17 +169,18 @@ impl Runtime {
 
 impl Linkers {
     fn new(engine: &Engine) -> wasmtime::Result<Self> {
-        let mut aggregator = Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut aggregator)?;
-        bindings::nn::tensor::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
-        bindings::nn::errors::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
-        bindings::nn::graph::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
-        bindings::nn::inference::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
-        bindings::job::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
-        bindings::model::add_to_linker::<_, HasSelf<State>>(&mut aggregator, |state| state)?;
-        let mut with_datasets = aggregator.clone();
+        let mut miner = Linker::new(engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut miner)?;
+        bindings::nn::tensor::add_to_linker::<_, HasSelf<State>>(&mut miner, |state| state)?;
+        bindings::nn::errors::add_to_linker::<_, HasSelf<State>>(&mut miner, |state| state)?;
+        bindings::nn::graph::add_to_linker::<_, HasSelf<State>>(&mut miner, |state| state)?;
+        bindings::nn::inference::add_to_linker::<_, HasSelf<State>>(&mut miner, |state| state)?;
+        bindings::job::add_to_linker::<_, HasSelf<State>>(&mut miner, |state| state)?;
+        let mut with_model = miner.clone();
+        bindings::model::add_to_linker::<_, HasSelf<State>>(&mut with_model, |state| state)?;
+        let mut with_datasets = with_model.clone();
         bindings::dataset::add_to_linker::<_, HasSelf<State>>(&mut with_datasets, |state| state)?;
-        Ok(Self { with_datasets, aggregator })
+        Ok(Self { miner, with_model, with_datasets })
     }
 }
 

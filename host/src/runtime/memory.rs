@@ -57,6 +57,11 @@ impl Ledger {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// A call begins that earlier ones' refusals say nothing of.
+    pub fn forget_refusals(&self) {
+        self.refused.store(false, Ordering::Relaxed);
+    }
+
     pub fn limit(&self) -> u64 {
         self.limit
     }

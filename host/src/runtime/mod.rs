@@ -3,7 +3,8 @@
 //! ```text
 //!  plugin bytes ─▶ engine (compile once, map from cache) ─▶ Component
 //!  Component + Grants ─▶ trainer | evaluator | aggregator ─▶ call (own thread, time, reasons)
-//!                             │ one instance per round
+//!            │                │ one instance per round
+//!            └─▶ inferencer | miner ─▶ standing (own thread, call after call)
 //!                             ▼
 //!                    state: tensors, graphs, weights, datasets, job  (what a guest's imports do)
 //! ```
@@ -21,8 +22,11 @@ mod engine;
 mod evaluator;
 mod failure;
 mod graphs;
+mod inferencer;
 mod job;
 mod memory;
+mod miner;
+mod standing;
 mod state;
 mod stdio;
 mod tensors;
@@ -39,10 +43,17 @@ pub use aggregator::{Aggregate, Aggregator};
 pub use engine::{Component, Runtime};
 pub use evaluator::Evaluator;
 pub use failure::{Failure, Reason};
+pub use inferencer::{Inferencer, Signature};
+pub use miner::Miner;
+pub use standing::{Call, Instance};
 pub use trainer::Trainer;
 
 use crate::data::Dataset;
 use crate::model::{Model, Weights};
+use crate::nn::Tensor;
+
+/// Tensors with their names.
+pub type NamedTensors = Vec<(String, Tensor)>;
 
 /// What a worker is given.
 #[derive(Clone)]

@@ -67,6 +67,24 @@ impl State {
         tensors.into_iter().map(|(name, tensor)| Ok((name, self.push_tensor(tensor)?))).collect()
     }
 
+    /// Take back tensors that the guest returned, off its account; one that is not whole is the plugin's error.
+    pub fn pull_tensors(
+        &mut self,
+        tensors: Vec<(String, Resource<GuestTensor>)>,
+    ) -> wasmtime::Result<Result<Vec<(String, Tensor)>, String>> {
+        if tensors.len() > MAX_TENSORS {
+            wasmtime::bail!("{} tensors in one answer; at most {MAX_TENSORS} are taken", tensors.len());
+        }
+        let (mut pulled, mut invalid) = (Vec::with_capacity(tensors.len()), None);
+        for (name, handle) in tensors {
+            match self.table.delete(handle)?.into_tensor() {
+                Ok(tensor) => pulled.push((name, tensor)),
+                Err(error) => drop(invalid.get_or_insert(format!("output `{name:.100}`: {error}"))),
+            }
+        }
+        Ok(invalid.map_or(Ok(pulled), Err))
+    }
+
     /// The bytes of `tensor` on the worker's account.
     pub fn charge(&self, tensor: &Tensor) -> Result<Charge, OverLimit> {
         self.ledger.charge(tensor.byte_len() as u64)

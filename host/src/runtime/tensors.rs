@@ -70,7 +70,7 @@ impl tensor::HostTensor for State {
         // wasmtime copied it out of the guest.
         copies::count(data.len());
         let content = match check(&dimensions, ty, data.len()) {
-            Ok(shape) => Content::Valid(Tensor::from_byte_vec(from_guest_type(ty), &shape, data)?),
+            Ok(shape) => Content::Valid(Tensor::from_byte_vec(from_guest(ty), &shape, data)?),
             Err(error) => Content::Invalid { dimensions, ty, data, error },
         };
         Ok(self.table.push(GuestTensor { content, charge })?)
@@ -123,11 +123,11 @@ fn check(dimensions: &[u32], ty: TensorType, bytes: usize) -> Result<Vec<usize>,
         return Err(NnError::too_large(message));
     }
     let shape: Vec<usize> = dimensions.iter().map(|size| *size as usize).collect();
-    check_len(from_guest_type(ty), &shape, bytes)?;
+    check_len(from_guest(ty), &shape, bytes)?;
     Ok(shape)
 }
 
-const fn from_guest_type(ty: TensorType) -> DType {
+pub const fn from_guest(ty: TensorType) -> DType {
     match ty {
         TensorType::Fp16 => DType::F16,
         TensorType::Fp32 => DType::F32,

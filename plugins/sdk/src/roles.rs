@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 pub use crate::bindings::capabilities::sedge::worker::model::Update;
+pub use crate::bindings::inferencer::exports::sedge::worker::inferring::{Port, Signature};
 use crate::bindings::{aggregator, evaluator, inferencer, miner, trainer};
 use crate::{Error, Metric, NamedTensor, Weights, job};
 
@@ -62,6 +63,12 @@ pub trait Inferencer: Sized + 'static {
     /// Prepares for requests; called when the worker, or its model, is swapped in. An error keeps the old one.
     fn prepare(parameters: Self::Parameters, deployed: &Weights) -> Result<Self, Error>;
 
+    /// What requests must have and what answers have; None: what the model's graph `infer` takes and gives. Asked
+    /// once, after `prepare`.
+    fn signature(&self) -> Option<Signature> {
+        None
+    }
+
     /// Answers one request.
     fn infer(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, Error>;
 }
@@ -111,11 +118,12 @@ pub trait Prepared: Inferencer {
 }
 
 impl<T: Prepared> inferencer::exports::sedge::worker::inferring::Guest for Exported<T> {
-    fn prepare(deployed: &Weights) -> Result<(), String> {
+    fn prepare(deployed: &Weights) -> Result<Option<Signature>, String> {
         let prepared =
             job::parameters().and_then(|parameters| T::prepare(parameters, deployed)).map_err(text)?;
+        let signature = prepared.signature();
         T::with(|place| place.replace(Some(prepared)));
-        Ok(())
+        Ok(signature)
     }
 
     fn infer(inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, String> {
