@@ -58,7 +58,7 @@ struct Report {
 
 #[derive(Debug, Clone)]
 enum Said {
-    Worker(node::WorkerStatus),
+    Worker(Box<node::WorkerStatus>),
     Dataset(node::DatasetStatus),
 }
 
@@ -77,7 +77,7 @@ impl Reports {
             } else if worker.uid().as_deref() == Some(&said.uid) {
                 let key =
                     Key { kind: Kind::Worker, namespace: said.namespace.clone(), name: said.name.clone() };
-                let report = Report { node: node.to_owned(), said: Said::Worker(said) };
+                let report = Report { node: node.to_owned(), said: Said::Worker(Box::new(said)) };
                 pending.entry(key).and_modify(|old| old.replace(&report)).or_insert(report);
             }
         }
@@ -243,7 +243,7 @@ mod tests {
     fn said(phase: node::WorkerPhase, done: u64) -> Report {
         let said =
             node::WorkerStatus { uid: "u".to_owned(), phase: phase.into(), done, ..Default::default() };
-        Report { node: "edge-1".to_owned(), said: Said::Worker(said) }
+        Report { node: "edge-1".to_owned(), said: Said::Worker(Box::new(said)) }
     }
 
     fn done(report: &Report) -> u64 {
