@@ -101,17 +101,19 @@ fn shown(answer: &Value, width: Option<usize>) -> String {
                 );
             }
         }
-        let word = if hard.contains(&sample) { "hard" } else { "" };
-        row.push(Cell::new(word).style(screen::WAITING));
+        row.push(match hard.contains(&sample) {
+            true => Cell::new("hard").style(screen::WAITING),
+            false => Cell::new(""),
+        });
         table.row(row);
     }
-    let mut text = table.render(width);
+    let mut text = table.render(width) + "\n";
     let mut field = |name: &str, value: String| {
         if !value.is_empty() {
             text.push_str(&format!("{} {value}\n", screen::styled(&format!("{name:<12}"), screen::DIM)));
         }
     };
-    field("\nAnswered by", written(&parameters["answered_by"]));
+    field("Answered by", written(&parameters["answered_by"]));
     let version = written(&answer["model_version"]);
     field("Version", version);
     if !hard.is_empty() {
@@ -208,6 +210,6 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_none_makes_an_empty_table() {
-        assert_eq!(screen::plain(&shown(&json!({"outputs": [{}]}), None)).lines().count(), 1);
+        assert_eq!(screen::plain(&shown(&json!({"outputs": [{}]}), None)).lines().count(), 2);
     }
 }

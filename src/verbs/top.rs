@@ -115,7 +115,7 @@ mod tests {
         .unwrap();
         insta::assert_snapshot!(screen::plain(&shown(&[service], None)), @"
         SERVICE   NODE     SIDE    STATE      REV   RATE/S   P50 MS   P99 MS     HARD   INST   BREAKER   REQUESTS   FAILED   REFUSED
-        digits    cloud    cloud   Starting            0.0                                0                     0        0         0
+        digits    cloud    cloud   Starting            0.0                                 0                    0        0         0
         digits    edge-1   edge    Ready        2    431.2    0.061    1.500   43.2 %      1   Open        12,345        1         0
         ");
         assert_eq!(shown(&[], None), "No service has a node yet.\n");

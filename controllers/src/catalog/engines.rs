@@ -42,6 +42,11 @@ pub async fn run_engines(client: Client, shutdown: CancellationToken) {
             },
         };
         let Some(key) = key(&worker) else { continue };
+        let said = worker.status.as_ref().map_or(&[][..], |status| &status.engines);
+        // A Worker that serves speaks every second or so, and has no new engines to tell of.
+        if written.get(&key).is_some_and(|engines| said.iter().all(|engine| engines.contains(engine))) {
+            continue;
+        }
         let all = workers.state();
         // The store does not have what came first until all of it has come.
         let engines = computed(&key, all.iter().map(AsRef::as_ref).chain([&worker]));

@@ -217,6 +217,40 @@ mod tests {
     }
 
     #[test]
+    fn a_service_tells_where_it_answers_and_what_became_of_its_last_rollout() {
+        let service = json!({
+            "apiVersion": "sedge.dev/v1alpha1", "kind": "JointInferenceService",
+            "metadata": {"name": "digits", "namespace": "default", "creationTimestamp": "2026-11-24T12:04:48Z"},
+            "spec": {
+                "edge": {"plugin": "onnx-inferencer:1", "model": "digits-small:1",
+                         "nodes": {"selector": {"matchLabels": {"site": "a"}}}},
+                "cloud": {"plugin": "onnx-inferencer:1", "model": "digits-large:1"},
+                "hardExampleMining": {"miner": "cross-entropy", "parameters": {"threshold": 0.5}},
+            },
+            "status": {
+                "phase": "Ready", "reason": "RolloutUndone", "revision": 1, "cloudNode": "cloud",
+                "edges": {"ready": 1, "wanted": 1, "instances": 2, "summary": "1/1"},
+                "requests": 12_345, "requestsPerSecond": 40.5, "failed": 1, "refused": 0, "hardShare": 0.4321,
+                "latency": {"p50Millis": 0.061, "p90Millis": 0.1, "p99Millis": 1.5},
+                "offload": {"requests": 5334, "failures": 2},
+                "rollout": {"revision": 2, "state": "Undone", "reason": "ProbeFailed", "node": "edge-1",
+                            "message": "node `edge-1`: it trapped; revision 1 serves again",
+                            "at": "2026-11-24T12:09:00Z"},
+                "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "1 of 1 edges answer",
+                                "lastTransitionTime": "2026-11-24T12:05:00Z"}],
+                "endpoints": [
+                    {"node": "cloud", "url": "http://127.0.0.1:7500", "role": "cloud", "ready": true, "instances": 1,
+                     "revision": 1, "requests": 5332},
+                    {"node": "edge-1", "url": "http://127.0.0.1:7501", "role": "edge", "ready": true, "instances": 2,
+                     "revision": 1, "requests": 12_345, "hardShare": 0.4321, "breaker": "Closed",
+                     "latency": {"p50Millis": 0.061, "p90Millis": 0.1, "p99Millis": 1.5}},
+                ],
+            },
+        });
+        insta::assert_snapshot!(page("jis", service, vec![], vec![], None), @"");
+    }
+
+    #[test]
     fn a_failed_worker_says_why() {
         let worker = json!({
             "apiVersion": "sedge.dev/v1alpha1", "kind": "Worker",

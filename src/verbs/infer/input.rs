@@ -119,7 +119,7 @@ fn elements(tensor: &Tensor) -> anyhow::Result<Vec<Value>> {
     }
     Ok(match tensor.dtype() {
         // As text, so that 0.1 does not become 0.10000000149.
-        DType::F32 => list(tensor.as_slice::<f32>()?, |v| short(v)),
+        DType::F32 => list(tensor.as_slice::<f32>()?, short),
         DType::F64 => list(tensor.as_slice::<f64>()?, Value::from),
         DType::U8 => list(tensor.as_slice::<u8>()?, Value::from),
         DType::I32 => list(tensor.as_slice::<i32>()?, Value::from),

@@ -4,6 +4,7 @@ mod deletion;
 mod durability;
 mod http;
 mod objects;
+mod services;
 mod watching;
 
 use std::future::Future;

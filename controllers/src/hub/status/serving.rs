@@ -67,7 +67,7 @@ mod tests {
             model_digest: "none".to_owned(),
             requests: 10,
             p50_micros: 61,
-            requests_per_second: 2.5,
+            requests_per_second: 2.06,
             rollout: Some(node::RolloutStatus {
                 revision: 3,
                 phase: node::RolloutPhase::Undone.into(),
@@ -80,7 +80,7 @@ mod tests {
         let report = report(&said);
         assert_eq!((report.revision, report.requests, report.p50_micros), (2, 10, 61));
         assert!(report.plugin.is_some() && report.model.is_none());
-        assert_eq!((report.requests_per_second, report.breaker), (3.1, Some(Breaker::HalfOpen)));
+        assert_eq!((report.requests_per_second, report.breaker), (2.1, Some(Breaker::HalfOpen)));
         let rollout = report.rollout.unwrap();
         assert_eq!((rollout.revision, rollout.phase), (3, RolloutPhase::Undone));
         assert_eq!(rollout.reason.as_deref(), Some("ProbeFailed"));

@@ -1,6 +1,7 @@
 //! The manager as its users meet it: over HTTP, over gRPC, across a restart.
 
 mod node;
+mod serving;
 mod sessions;
 
 use std::path::Path;

@@ -42,6 +42,7 @@ impl Node {
             node: name.to_owned(),
             role: role.into(),
             federation_endpoint: format!("http://{name}.test:7003"),
+            serving_endpoint: format!("http://{name}.test:7500"),
             ..Register::default()
         };
         let first = NodeMessage { message: Some(node_message::Message::Register(register)) };
