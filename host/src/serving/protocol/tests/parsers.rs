@@ -153,7 +153,7 @@ proptest! {
 
     #[test]
     fn no_protobuf_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = wire::message::<ModelInferRequest>(framed(&bytes));
+        let _ = parsed(framed(&bytes));
     }
 
     #[test]
@@ -162,7 +162,7 @@ proptest! {
             name, shape, ..Default::default()
         };
         let request = ModelInferRequest { inputs: vec![input], ..Default::default() };
-        let read = wire::message::<ModelInferRequest>(framed(&request.encode_to_vec())).unwrap();
+        let read = parsed(framed(&request.encode_to_vec())).unwrap();
         prop_assert_eq!(read, request);
     }
 }
