@@ -197,7 +197,9 @@ mod tests {
             ],
             "parameters": {"answered_by": "cloud", "hard": true, "hard_samples": "1"},
         });
-        insta::assert_snapshot!(screen::plain(&shown(&answer, None)), @"
+        let text = screen::plain(&shown(&answer, None));
+        let text: String = text.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+        insta::assert_snapshot!(text, @"
         SAMPLE   PROBS           BEST   LABEL   HARD
              0   0.1 0.85 0.05      1   1
              1   0.4 0.25 0.35      0   0       hard

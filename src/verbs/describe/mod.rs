@@ -247,7 +247,44 @@ mod tests {
                 ],
             },
         });
-        insta::assert_snapshot!(page("jis", service, vec![], vec![], None), @"");
+        insta::assert_snapshot!(page("jis", service, vec![], vec![], None), @"
+        Name          digits
+        Namespace     default
+        Created       5m12s ago (2026-11-24T12:04:48Z)
+        Phase         Ready (RolloutUndone)
+        Message       1 of 1 edges answer
+        Revision      1
+        Edges         1 of 1 answer, 2 instances
+        Requests      12,345 (40.5 a second), 1 failed, 0 refused
+        Hard          43.21 % of samples
+        Latency       0.061 ms (p50), 0.1 ms (p90), 1.5 ms (p99)
+        Asked cloud   5,334 times, 2 without an answer
+
+        Service
+          Edge        onnx-inferencer:1, digits-small:1
+            on        site=a
+          Cloud       onnx-inferencer:1, digits-large:1
+            on        cloud
+            within    500ms
+          Miner       cross-entropy
+            with      threshold=0.5
+          Rollout     0 probes; watched for 10s, up to 1 % may fail
+
+        Last rollout
+          Revision    2
+          State       Undone (ProbeFailed)
+          Why         node `edge-1`: it trapped; revision 1 serves again
+          At          60s ago
+
+        Conditions
+          TYPE    STATUS   SINCE   REASON   MESSAGE
+          Ready   True     5m      Ready    1 of 1 edges answer
+
+        Endpoints (2)
+          NODE     SIDE    STATE   URL                     REV   MODEL   INST   REQUESTS      HARD   P50/P90/P99 MS   BREAKER
+          cloud    cloud   Ready   http://127.0.0.1:7500     1              1      5,332
+          edge-1   edge    Ready   http://127.0.0.1:7501     1              2     12,345   43.21 %    0.061/0.1/1.5   Closed
+        ");
     }
 
     #[test]
