@@ -1,10 +1,11 @@
-//! The node: it runs workers, WebAssembly components that train, evaluate and aggregate in a sandbox.
+//! The node: it runs workers, WebAssembly components that train, evaluate, aggregate and infer in a sandbox.
 //!
 //! ```text
 //!  manager ──desired──▶ link ──▶ worker ──▶ runtime (wasmtime) ──▶ nn (wasi:nn) ──▶ engine
 //!     ▲                   │        │  │         │
 //!     └────status─────────┘        │  └─────────┴──▶ data, model, artifacts
-//!                                  └──▶ federation ◀──gRPC──▶ other nodes
+//!                                  ├──▶ federation ◀──gRPC──▶ other nodes
+//!                                  └──▶ serving ◀──REST, gRPC── applications, other nodes
 //! ```
 
 pub mod artifacts;

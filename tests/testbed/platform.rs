@@ -1,7 +1,7 @@
 //! A platform under test: the manager and nodes, in one process or in many, below one temporary folder.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub struct Platform {
     pub cli: Cli,
     manager: Manager,
     nodes: BTreeMap<String, Process>,
-    /// Where nodes with processes of their own answer requests.
-    serving: BTreeMap<String, u16>,
+    /// The ports on which nodes with processes of their own answer requests, and what they are started with besides.
+    serving: BTreeMap<String, (u16, Vec<String>)>,
     folder: PathBuf,
     /// Removes the folder, where it is a temporary one.
     _temporary: Option<TempDir>,
@@ -57,11 +57,22 @@ impl Platform {
 
     /// A manager, a cloud node and `edges` edge nodes, each a process of its own.
     pub fn separate(built: &Built, edges: usize) -> Result<Self> {
+        Self::separate_with(built, edges, |_, _| Ok(Vec::new()))
+    }
+
+    /// The same, with more arguments for each node, by its name and the port that it serves on.
+    pub fn separate_with(
+        built: &Built,
+        edges: usize,
+        mut arguments: impl FnMut(&str, u16) -> Result<Vec<String>>,
+    ) -> Result<Self> {
         let temporary = temporary()?;
         let mut platform = Self::start(built, temporary.path(), vec!["manager".to_owned()])?;
         platform._temporary = Some(temporary);
         let names = node_names(edges);
         for name in &names {
+            let port = free_port()?;
+            platform.serving.insert(name.clone(), (port, arguments(name, port)?));
             platform.start_node(name)?;
         }
         platform.await_nodes(&names)?;
@@ -94,13 +105,10 @@ impl Platform {
     pub fn start_node(&mut self, name: &str) -> Result<()> {
         let data = self.folder.join("data");
         // The same when it is started again, so that its clients find it where it was.
-        let port = match self.serving.get(name) {
-            Some(port) => *port,
-            None => free_port()?,
-        };
-        self.serving.insert(name.to_owned(), port);
+        let (port, more) =
+            self.serving.get(name).with_context(|| format!("there is no node {name}"))?.clone();
         let role = if name == "cloud" { "cloud" } else { "edge" };
-        let arguments: Vec<String> = [
+        let mut arguments = [
             "node",
             "--name",
             name,
@@ -119,6 +127,7 @@ impl Platform {
         ]
         .map(str::to_owned)
         .to_vec();
+        arguments.extend(more);
         let process = start(&self.built, &arguments, &self.folder.join(format!("{name}.log")))?;
         self.nodes.insert(name.to_owned(), process);
         Ok(())
@@ -139,6 +148,11 @@ impl Platform {
     /// The process of the node `name`.
     pub fn node(&mut self, name: &str) -> Result<&mut Process> {
         self.nodes.get_mut(name).with_context(|| format!("node {name} has no process of its own"))
+    }
+
+    /// Where the node `name`, which has a process of its own, answers requests.
+    pub fn serving_address(&self, name: &str) -> Option<SocketAddr> {
+        self.serving.get(name).map(|(port, _)| (Ipv4Addr::LOCALHOST, *port).into())
     }
 
     /// Start the process that serves the API again, once it has been killed.

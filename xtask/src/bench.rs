@@ -69,8 +69,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Part::Jobs) {
         jobs::measure(&built, &limits, &mut rows)?;
     }
-    if arguments.part == Some(Part::Serving) {
-        serving::measure(true, &mut rows)?;
+    if wanted(Part::Serving) {
+        // Alone, it may fetch some hundred megabytes of Python packages to compare with.
+        serving::measure(&built, arguments.part.is_some(), &mut rows)?;
     }
     anstream::println!("\n{rows}");
     let path = match &arguments.json {
