@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use sedge_controllers::manager::dialled;
-use sedge_host::{NodeConfig, Role};
+use sedge_host::{Node, NodeConfig, NodeError, Role};
+use tokio_util::sync::CancellationToken;
 
 use crate::interrupt;
 use crate::platform::{self, EngineOptions, ManagerOptions};
@@ -55,14 +56,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             join_token: manager.join_token().to_owned(),
             federation_listen: ([127, 0, 0, 1], 0).into(),
             federation_advertise: None,
-            serving_listen: Some(free_or_any(port)),
+            serving_listen: Some(([127, 0, 0, 1], port).into()),
             serving_advertise: None,
             engines: engines.clone(),
             name,
             runtime: Some(runtime.clone()),
         };
         let name = config.name.clone();
-        let node = platform::node(config, stop.clone()).await?;
+        let node = on_its_port_or_any(config, &stop).await?;
         serving.extend(node.serving_address().map(|at| (name, at)));
         nodes.push(node);
     }
@@ -71,19 +72,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     platform::until_ended(stop, nodes, manager).await
 }
 
-/// `port` on loopback, or any free one, with a word, where another process has it.
-fn free_or_any(port: u16) -> SocketAddr {
-    let wanted = SocketAddr::from(([127, 0, 0, 1], port));
-    match std::net::TcpListener::bind(wanted) {
-        Ok(_) => wanted,
-        Err(error) => {
-            let warning = screen::styled("warning", screen::WAITING);
-            screen::complain(&format!(
-                "{warning}: {wanted} cannot be served on ({error}): any free port is taken\n"
-            ));
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        }
-    }
+/// Start a node; where another process has the port that it is to serve on, on any free one, with a word.
+async fn on_its_port_or_any(config: NodeConfig, stop: &CancellationToken) -> anyhow::Result<Node> {
+    let taken = match platform::node(config.clone(), stop.clone()).await {
+        Err(error) if matches!(error.downcast_ref(), Some(NodeError::Listen { .. })) => error,
+        started => return started,
+    };
+    let warning = screen::styled("warning", screen::WAITING);
+    screen::complain(&format!("{warning}: {taken:#}: any free port is taken\n"));
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    platform::node(NodeConfig { serving_listen: Some(any), ..config }, stop.clone()).await
 }
 
 /// Where nodes serve: ports that follow one another as a range, others one by one.

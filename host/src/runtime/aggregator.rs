@@ -7,6 +7,7 @@ use super::bindings::{aggregator as world, job as guest, model};
 use super::engine::{Component, Runtime, invalid};
 use super::failure::{Failure, Reason};
 use super::state::State;
+use super::watch::Watch;
 use super::{Grants, Update, call};
 use crate::model::Weights;
 
@@ -20,6 +21,7 @@ pub struct Aggregator {
 
 /// One round's fold.
 pub struct Aggregate {
+    watch: Watch,
     grants: Grants,
     /// Gone once a call has failed, or while one that was given up is still under way.
     fold: Option<Box<Fold>>,
@@ -45,7 +47,7 @@ impl Aggregator {
     /// Begin round `round`, whose participants start from `current`.
     pub async fn begin(&self, round: u32, current: Weights) -> Result<Aggregate, Failure> {
         let Self { runtime, pre, grants } = self.clone();
-        let kept = grants.clone();
+        let (kept, watch) = (grants.clone(), runtime.watch().clone());
         let body = move || async move {
             let mut store = runtime.store(grants);
             let result = async {
@@ -60,8 +62,8 @@ impl Aggregator {
                 Err(error) => Err(call::failure(&store, &error)),
             }
         };
-        let fold = call::run(None, &kept.cancel, kept.call, body).await?;
-        Ok(Aggregate { grants: kept, fold: Some(fold) })
+        let fold = call::run(&watch, None, &kept.cancel, kept.call, body).await?;
+        Ok(Aggregate { watch, grants: kept, fold: Some(fold) })
     }
 }
 
@@ -91,7 +93,8 @@ impl Aggregate {
                 Err(error) => Err(call::failure(&fold.store, &error)),
             }
         };
-        let (fold, answer) = call::run(None, &self.grants.cancel, self.grants.call, body).await?;
+        let (fold, answer) =
+            call::run(&self.watch, None, &self.grants.cancel, self.grants.call, body).await?;
         self.fold = Some(fold);
         Ok(answer)
     }
@@ -114,7 +117,7 @@ impl Aggregate {
             let result = result.await;
             call::outcome(&fold.store, result)
         };
-        call::run(None, &self.grants.cancel, self.grants.call, body).await
+        call::run(&self.watch, None, &self.grants.cancel, self.grants.call, body).await
     }
 
     fn take(&mut self) -> Result<Box<Fold>, Failure> {

@@ -4,24 +4,25 @@
 //! thread, and what the guest calls on the host runs there too, without a hand-over. The call is still a
 //! future on that thread: the epoch makes a guest that computes yield to it, a guest that sleeps waits in
 //! it, and dropping it ends the guest in either case. While a tensor engine computes nothing on the thread is
-//! polled, so another task ends that compute, where the engine can be told to stop ([`Interrupt`]).
+//! polled, so the clock ends that compute, where the engine can be told to stop ([`Interrupt`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::failure::{Failure, Reason};
 use super::memory::OverLimit;
 use super::state::State;
+use super::watch::Watch;
 use crate::nn::{Graphs, Interrupt};
 
 /// Run `body` on a thread of its own until it ends, `limit` has passed, or `cancel` or the caller gives up; one that
 /// computes with `graphs` on a thread that their engines are quick from.
 pub async fn run<T, F>(
+    watch: &Watch,
     graphs: Option<&Arc<Graphs>>,
     cancel: &CancellationToken,
     limit: Duration,
@@ -33,8 +34,8 @@ where
 {
     let cancel = cancel.child_token();
     let _given_up = cancel.clone().drop_guard();
-    let executor = Handle::current();
-    let call = move || executor.block_on(async { within(limit, body(), &cancel).await? });
+    let (executor, watch) = (Handle::current(), watch.clone());
+    let call = move || executor.block_on(async { within(&watch, limit, body(), &cancel).await? });
     let graphs = graphs.cloned();
     tokio::task::spawn_blocking(move || match graphs {
         Some(graphs) => graphs.attend(call),
@@ -45,20 +46,15 @@ where
 }
 
 /// `work`, unless it takes longer than `limit` or the worker is told to end. Polled by this thread alone; a tensor
-/// engine that computes on it is told to stop by another.
+/// engine that computes on it is told to stop by `watch`.
 pub async fn within<T>(
+    watch: &Watch,
     limit: Duration,
     work: impl Future<Output = T>,
     cancel: &CancellationToken,
 ) -> Result<T, Failure> {
     let interrupt = Interrupt::default();
-    let (ended, told) = (interrupt.clone(), cancel.clone());
-    // Ends with this call.
-    let mut watch = JoinSet::new();
-    watch.spawn(async move {
-        let _ = tokio::time::timeout(limit, told.cancelled()).await;
-        ended.end();
-    });
+    let _watched = watch.call(interrupt.clone(), limit, cancel.clone());
     let _entered = interrupt.enter();
     let outcome = tokio::select! {
         biased;
@@ -137,6 +133,8 @@ mod tests {
     use sedge_onnx::proto::tensor_proto::DataType;
     use sedge_onnx::proto::{GraphProto, ValueInfoProto};
 
+    use tokio::sync::Notify;
+
     use super::*;
     use crate::nn::{EngineSettings, Graph, GraphOptions, Tensor};
     use crate::{found, onnx_files};
@@ -198,15 +196,27 @@ mod tests {
         Ok(outputs[0].1.as_slice::<f32>()?[0])
     }
 
-    async fn outcome_of(cancel: CancellationToken, limit: Duration) -> Option<Failure> {
+    /// `begun` is told when the endless compute is about to begin.
+    async fn outcome_of(cancel: CancellationToken, limit: Duration, begun: Arc<Notify>) -> Option<Failure> {
         let graphs = graphs();
         let graph = long(&graphs)?;
         assert_eq!(compute(&*graph, false).unwrap(), 2.0);
         let endless = graph.clone();
         let body = move || async move {
+            begun.notify_one();
             compute(&*endless, true).map_err(|error| Failure::new(Reason::PluginError, error.message))
         };
-        let failure = run(Some(&graphs), &cancel, limit, body).await.unwrap_err();
+        let watch = Watch::default();
+        let clock = async {
+            loop {
+                watch.tick();
+                tokio::task::yield_now().await;
+            }
+        };
+        let failure = tokio::select! {
+            outcome = run(&watch, Some(&graphs), &cancel, limit, body) => outcome.unwrap_err(),
+            () = clock => unreachable!("it goes on for ever"),
+        };
         // The thread is free again, and so is the graph.
         assert_eq!(compute(&*graph, false).unwrap(), 2.0);
         Some(failure)
@@ -214,20 +224,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_compute_ends_with_the_time_of_its_call() {
-        let failure = outcome_of(CancellationToken::new(), Duration::from_millis(100)).await;
+        let failure = outcome_of(CancellationToken::new(), Duration::from_millis(100), Arc::default()).await;
         assert!(failure.is_none_or(|failure| failure.reason == Reason::DeadlineExceeded));
     }
 
     #[tokio::test]
     async fn a_compute_ends_when_its_worker_is_told_to() {
         let cancel = CancellationToken::new();
-        let outcome = outcome_of(cancel.clone(), Duration::from_secs(600));
+        let begun = Arc::new(Notify::new());
+        let outcome = outcome_of(cancel.clone(), Duration::from_secs(600), Arc::clone(&begun));
         let cancelled = async {
-            // Where the compute has not begun yet it does not begin.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            begun.notified().await;
             cancel.cancel();
+            // Nothing begins without the engine, and nobody waits for that.
+            std::future::pending::<()>().await;
         };
-        let (failure, ()) = tokio::join!(outcome, cancelled);
+        let failure = tokio::select! {
+            failure = outcome => failure,
+            () = cancelled => unreachable!("it waits for ever"),
+        };
         assert!(failure.is_none_or(|failure| failure.reason == Reason::Cancelled));
     }
 }

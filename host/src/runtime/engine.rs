@@ -19,6 +19,7 @@ use super::bindings;
 use super::cache::Cache;
 use super::failure::{Failure, Reason};
 use super::state::State;
+use super::watch::Watch;
 use crate::nn::{self, Graphs};
 
 /// How often a running guest looks whether it is to end.
@@ -52,6 +53,7 @@ struct Shared {
     cache: Cache,
     components: Mutex<HashMap<Digest, Slot>>,
     linkers: Linkers,
+    watch: Watch,
 }
 
 /// The lock is held while a component is being compiled, so that those who want the same one wait for it.
@@ -87,8 +89,9 @@ impl Runtime {
                 cache.display()
             ))
         })?;
-        start_clock(engine.weak())?;
-        Ok(Self(Arc::new(Shared { engine, graphs, cache, components: Mutex::default(), linkers })))
+        let watch = Watch::default();
+        start_clock(engine.weak(), watch.clone())?;
+        Ok(Self(Arc::new(Shared { engine, graphs, cache, components: Mutex::default(), linkers, watch })))
     }
 
     /// The graphs that workers compute with.
@@ -152,6 +155,11 @@ impl Runtime {
 
     pub(super) fn linkers(&self) -> &Linkers {
         &self.0.linkers
+    }
+
+    /// What watches the calls of workers.
+    pub(super) fn watch(&self) -> &Watch {
+        &self.0.watch
     }
 
     /// A fresh store for a worker with these grants.
@@ -223,11 +231,12 @@ fn config() -> Config {
     config
 }
 
-/// Moves the engine's epoch on, for as long as the engine lives.
-fn start_clock(engine: EngineWeak) -> Result<(), Failure> {
+/// Moves the engine's epoch on and looks after the calls under way, for as long as the engine lives.
+fn start_clock(engine: EngineWeak, watch: Watch) -> Result<(), Failure> {
     let tick = move || {
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
+            watch.tick();
             drop(engine);
             std::thread::sleep(TICK);
         }

@@ -33,7 +33,7 @@ impl Evaluator {
     pub async fn evaluate(&self, candidate: Weights) -> Result<Report, Failure> {
         let Self { runtime, pre, grants } = self.clone();
         let (cancel, limit) = (grants.cancel.clone(), grants.call);
-        let graphs = Arc::clone(runtime.graphs());
+        let (watch, graphs) = (runtime.watch().clone(), Arc::clone(runtime.graphs()));
         let body = move || async move {
             let mut store = runtime.store(grants);
             let result = async {
@@ -49,6 +49,6 @@ impl Evaluator {
             let result = result.await;
             call::outcome(&store, result)
         };
-        call::run(Some(&graphs), &cancel, limit, body).await
+        call::run(&watch, Some(&graphs), &cancel, limit, body).await
     }
 }

@@ -31,6 +31,7 @@ mod state;
 mod stdio;
 mod tensors;
 mod trainer;
+mod watch;
 mod weights;
 
 use std::collections::BTreeMap;

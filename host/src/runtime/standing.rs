@@ -111,8 +111,9 @@ async fn live<R: Role>(
     mut next: impl FnMut() -> Option<Call<R::Input, R::Output>>,
 ) -> Result<(), Failure> {
     let (cancel, limit) = (grants.cancel.clone(), grants.call);
+    let watch = runtime.watch().clone();
     let mut store = runtime.store(grants);
-    let result = call::within(limit, role.prepare(&mut store), &cancel).await?;
+    let result = call::within(&watch, limit, role.prepare(&mut store), &cancel).await?;
     let (worker, signature) = call::outcome(&store, result)?;
     if prepared.send(signature).is_err() {
         // Who started it has gone.
@@ -120,7 +121,7 @@ async fn live<R: Role>(
     }
     while let Some(Call { input, reply }) = next() {
         store.data().ledger.forget_refusals();
-        let outcome = match call::within(limit, R::call(&worker, &mut store, input), &cancel).await {
+        let outcome = match call::within(&watch, limit, R::call(&worker, &mut store, input), &cancel).await {
             Ok(result) => call::outcome(&store, result),
             Err(failure) => Err(failure),
         };

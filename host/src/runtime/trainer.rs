@@ -33,7 +33,7 @@ impl Trainer {
     pub async fn train(&self, round: u32, start: Weights) -> Result<Update, Failure> {
         let Self { runtime, pre, grants } = self.clone();
         let (cancel, limit) = (grants.cancel.clone(), grants.call);
-        let graphs = Arc::clone(runtime.graphs());
+        let (watch, graphs) = (runtime.watch().clone(), Arc::clone(runtime.graphs()));
         let body = move || async move {
             let mut store = runtime.store(grants);
             let result = async {
@@ -54,6 +54,6 @@ impl Trainer {
             let result = result.await;
             call::outcome(&store, result)
         };
-        call::run(Some(&graphs), &cancel, limit, body).await
+        call::run(&watch, Some(&graphs), &cancel, limit, body).await
     }
 }
