@@ -52,7 +52,12 @@ impl Trial {
         (self.answers.load(Relaxed), self.failures.load(Relaxed), self.first.lock().clone())
     }
 
-    fn count(&self, outcome: &Result<NamedTensors, ServeError>, took: Duration) {
+    /// `given_up`: the client's own deadline has passed, which says something of the revision only where it may not take
+    /// as long.
+    fn count(&self, outcome: &Result<NamedTensors, ServeError>, took: Duration, given_up: bool) {
+        let slow = self.slow_micros.load(Relaxed);
+        let slow =
+            (slow > 0 && took.as_micros() > u128::from(slow)).then(|| format!("an answer took {took:?}"));
         let failure = match outcome {
             // The client's, or of those that came in too great a number: not the revision's.
             Err(error)
@@ -63,12 +68,12 @@ impl Trial {
             {
                 return;
             }
+            Err(error) if error.kind == ServeErrorKind::DeadlineExceeded && given_up => match slow {
+                Some(slow) => Some(slow),
+                None => return,
+            },
             Err(error) => Some(error.message.clone()),
-            Ok(_) => {
-                let slow = self.slow_micros.load(Relaxed);
-                let slow = slow > 0 && took.as_micros() > u128::from(slow);
-                slow.then(|| format!("an answer took {took:?}"))
-            }
+            Ok(_) => slow,
         };
         self.answers.fetch_add(1, Relaxed);
         if let Some(failure) = failure {
@@ -111,7 +116,9 @@ impl Revision {
     ) -> Result<Result<NamedTensors, ServeError>, Closed<NamedTensors>> {
         let begun = Instant::now();
         let outcome = self.pool.call(inputs, deadline).await?;
-        self.trial.count(&outcome, begun.elapsed());
+        let now = Instant::now();
+        let given_up = deadline.is_some_and(|deadline| now >= deadline);
+        self.trial.count(&outcome, now - begun, given_up);
         Ok(outcome)
     }
 
@@ -143,4 +150,39 @@ impl Revision {
 pub(super) fn told(port: &nn::Port) -> Option<Port> {
     let shape = port.shape.clone()?;
     Some(Port { name: port.name.clone(), dtype: port.dtype?, shape })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(1);
+
+    fn outcome(kind: ServeErrorKind) -> Result<NamedTensors, ServeError> {
+        Err(ServeError::new(kind, "no"))
+    }
+
+    #[test]
+    fn what_is_the_clients_doing_does_not_count_against_a_revision() {
+        let trial = Trial::default();
+        trial.begin(None);
+        for kind in [ServeErrorKind::InvalidArgument, ServeErrorKind::Overloaded, ServeErrorKind::NotFound] {
+            trial.count(&outcome(kind), SHORT, false);
+        }
+        trial.count(&outcome(ServeErrorKind::DeadlineExceeded), SHORT, true);
+        assert_eq!(trial.result(), (0, 0, None));
+    }
+
+    #[test]
+    fn failures_and_slow_answers_count_and_the_first_is_told() {
+        let trial = Trial::default();
+        trial.begin(Some(SHORT));
+        trial.count(&Ok(Vec::new()), SHORT, false);
+        trial.count(&outcome(ServeErrorKind::DeadlineExceeded), 2 * SHORT, true);
+        trial.count(&outcome(ServeErrorKind::Internal), SHORT, false);
+        trial.count(&Ok(Vec::new()), 2 * SHORT, false);
+        assert_eq!(trial.result(), (4, 3, Some("an answer took 2ms".to_owned())));
+        trial.begin(None);
+        assert_eq!(trial.result(), (0, 0, None));
+    }
 }
