@@ -22,7 +22,7 @@ use crate::link::Link;
 use crate::machine;
 use crate::nn::{EngineSettings, Graphs};
 use crate::runtime::{Failure, Runtime};
-use crate::serving::Services;
+use crate::serving::{Services, Threads};
 use crate::serving::protocol::{self, Limits};
 use crate::worker::{Board, Context, Shelf, Supervisor};
 
@@ -108,7 +108,7 @@ pub enum NodeError {
     #[error("the federation service ended: {0}")]
     Federation(#[from] tonic::transport::Error),
     /// The server of requests.
-    #[error("the serving of requests ended: {0}")]
+    #[error("the threads that answer requests do not start: {0}")]
     Serving(io::Error),
     /// A defect of this program, whose message went to the error output.
     #[error("a part of the node broke: {0}")]
@@ -190,10 +190,12 @@ impl Node {
                 let advertised = config.serving_advertise.clone();
                 let (listener, address, reached) =
                     listen("requests", address, advertised, "advertised serving address").await?;
+                let threads = std::thread::available_parallelism().map_or(1, usize::from);
+                let threads = Threads::start(threads, runtime.graphs()).map_err(NodeError::Serving)?;
                 let (services, parts) = (services.clone(), parts.clone());
                 tasks.spawn(async move {
-                    let served = protocol::serve(listener, services, Limits::default(), parts).await;
-                    served.map_err(NodeError::Serving)
+                    protocol::serve(listener, services, threads, Limits::default(), parts).await;
+                    Ok(())
                 });
                 (Some(address), reached)
             }

@@ -4,11 +4,11 @@ use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use super::bindings::{aggregator as world, job as guest, model};
+use super::call::{self, Calls};
 use super::engine::{Component, Runtime, invalid};
 use super::failure::{Failure, Reason};
 use super::state::State;
-use super::watch::Watch;
-use super::{Grants, Update, call};
+use super::{Grants, Update};
 use crate::model::Weights;
 
 /// An aggregator. Each round gets an instance of its own.
@@ -21,7 +21,7 @@ pub struct Aggregator {
 
 /// One round's fold.
 pub struct Aggregate {
-    watch: Watch,
+    calls: Calls,
     grants: Grants,
     /// Gone once a call has failed, or while one that was given up is still under way.
     fold: Option<Box<Fold>>,
@@ -47,7 +47,7 @@ impl Aggregator {
     /// Begin round `round`, whose participants start from `current`.
     pub async fn begin(&self, round: u32, current: Weights) -> Result<Aggregate, Failure> {
         let Self { runtime, pre, grants } = self.clone();
-        let (kept, watch) = (grants.clone(), runtime.watch().clone());
+        let (kept, calls) = (grants.clone(), runtime.calls().clone());
         let body = move || async move {
             let mut store = runtime.store(grants);
             let result = async {
@@ -62,8 +62,8 @@ impl Aggregator {
                 Err(error) => Err(call::failure(&store, &error)),
             }
         };
-        let fold = call::run(&watch, None, &kept.cancel, kept.call, body).await?;
-        Ok(Aggregate { watch, grants: kept, fold: Some(fold) })
+        let fold = calls.run(&kept.cancel, kept.call, body).await?;
+        Ok(Aggregate { calls, grants: kept, fold: Some(fold) })
     }
 }
 
@@ -94,7 +94,7 @@ impl Aggregate {
             }
         };
         let (fold, answer) =
-            call::run(&self.watch, None, &self.grants.cancel, self.grants.call, body).await?;
+            self.calls.run(&self.grants.cancel, self.grants.call, body).await?;
         self.fold = Some(fold);
         Ok(answer)
     }
@@ -117,7 +117,7 @@ impl Aggregate {
             let result = result.await;
             call::outcome(&fold.store, result)
         };
-        call::run(&self.watch, None, &self.grants.cancel, self.grants.call, body).await
+        self.calls.run(&self.grants.cancel, self.grants.call, body).await
     }
 
     fn take(&mut self) -> Result<Box<Fold>, Failure> {

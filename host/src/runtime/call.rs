@@ -1,11 +1,14 @@
 //! One call of a worker: on a thread of its own, within its time, with a reason when it ends badly.
 //!
-//! A guest computes, so it must not sit on the async executor's threads: each call runs on a blocking
-//! thread, and what the guest calls on the host runs there too, without a hand-over. The call is still a
-//! future on that thread: the epoch makes a guest that computes yield to it, a guest that sleeps waits in
-//! it, and dropping it ends the guest in either case. While a tensor engine computes nothing on the thread is
-//! polled, so the clock ends that compute, where the engine can be told to stop ([`Interrupt`]).
+//! A guest computes, so it must not sit on the async executor's threads: each call runs on a
+//! [thread](super::threads) of its own, and what the guest calls on the host runs there too, without a hand-over. (Calls
+//! that are known to be quick are the exception: see `serving/pool.rs`.) The call is still a future on that thread: the
+//! epoch makes a guest that computes yield to it, a guest that sleeps waits in it, and dropping it ends the guest in
+//! either case. While a tensor engine computes nothing on the thread is polled, so the clock ends that compute, where the
+//! engine can be told to stop ([`Interrupt`]).
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,56 +19,68 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 use super::failure::{Failure, Reason};
 use super::memory::OverLimit;
 use super::state::State;
+use super::threads::Threads;
 use super::watch::Watch;
 use crate::nn::{Graphs, Interrupt};
 
-/// Run `body` on a thread of its own until it ends, `limit` has passed, or `cancel` or the caller gives up; one that
-/// computes with `graphs` on a thread that their engines are quick from.
-pub async fn run<T, F>(
-    watch: &Watch,
-    graphs: Option<&Arc<Graphs>>,
-    cancel: &CancellationToken,
-    limit: Duration,
-    body: impl FnOnce() -> F + Send + 'static,
-) -> Result<T, Failure>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T, Failure>>,
-{
-    let cancel = cancel.child_token();
-    let _given_up = cancel.clone().drop_guard();
-    let (executor, watch) = (Handle::current(), watch.clone());
-    let call = move || executor.block_on(async { within(&watch, limit, body(), &cancel).await? });
-    let graphs = graphs.cloned();
-    tokio::task::spawn_blocking(move || match graphs {
-        Some(graphs) => graphs.attend(call),
-        None => call(),
-    })
-    .await
-    .unwrap_or_else(|error| Err(Failure::host(format!("the worker's thread broke off: {error}"))))
+/// What the calls of one runtime share; clone copies the handles.
+#[derive(Clone)]
+pub struct Calls {
+    watch: Watch,
+    threads: Threads,
 }
 
-/// `work`, unless it takes longer than `limit` or the worker is told to end. Polled by this thread alone; a tensor
-/// engine that computes on it is told to stop by `watch`.
-pub async fn within<T>(
-    watch: &Watch,
-    limit: Duration,
-    work: impl Future<Output = T>,
-    cancel: &CancellationToken,
-) -> Result<T, Failure> {
-    let interrupt = Interrupt::default();
-    let _watched = watch.call(interrupt.clone(), limit, cancel.clone());
-    let _entered = interrupt.enter();
-    let outcome = tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(cancelled()),
-        result = tokio::time::timeout(limit, work) => result.map_err(|_| too_long(limit)),
-    };
-    match interrupt.is_ended() {
-        // Whatever became of a call whose computes were ended: this is why.
-        true if cancel.is_cancelled() => Err(cancelled()),
-        true => Err(too_long(limit)),
-        false => outcome,
+impl Calls {
+    /// Calls that compute with `graphs` and that the clock of `watch` ends.
+    pub fn new(watch: Watch, graphs: Arc<Graphs>) -> Self {
+        Self { watch, threads: Threads::new(graphs) }
+    }
+
+    /// Run `body` on a thread of its own until it ends, `limit` has passed, or `cancel` or the caller gives up.
+    pub async fn run<T, F>(
+        &self,
+        cancel: &CancellationToken,
+        limit: Duration,
+        body: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let cancel = cancel.child_token();
+        let _given_up = cancel.clone().drop_guard();
+        let (executor, this) = (Handle::current(), self.clone());
+        let call = move || executor.block_on(async { this.within(limit, body(), &cancel).await? });
+        self.threads.run(call).await?
+    }
+
+    /// `work`, unless it takes longer than `limit` or the worker is told to end. A tensor engine that computes in it is
+    /// told to stop as well.
+    pub async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+        cancel: &CancellationToken,
+    ) -> Result<T, Failure> {
+        let interrupt = Interrupt::default();
+        let _watched = self.watch.call(interrupt.clone(), limit, cancel.clone());
+        let mut work = pin!(work);
+        // Whichever thread it is polled on.
+        let work = poll_fn(|cx| {
+            let _entered = interrupt.enter();
+            work.as_mut().poll(cx)
+        });
+        let outcome = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(cancelled()),
+            result = tokio::time::timeout(limit, work) => result.map_err(|_| too_long(limit)),
+        };
+        match interrupt.is_ended() {
+            // Whatever became of a call whose computes were ended: this is why.
+            true if cancel.is_cancelled() => Err(cancelled()),
+            true => Err(too_long(limit)),
+            false => outcome,
+        }
     }
 }
 
@@ -207,6 +222,7 @@ mod tests {
             compute(&*endless, true).map_err(|error| Failure::new(Reason::PluginError, error.message))
         };
         let watch = Watch::default();
+        let calls = Calls::new(watch.clone(), Arc::clone(&graphs));
         let clock = async {
             loop {
                 watch.tick();
@@ -214,7 +230,7 @@ mod tests {
             }
         };
         let failure = tokio::select! {
-            outcome = run(&watch, Some(&graphs), &cancel, limit, body) => outcome.unwrap_err(),
+            outcome = calls.run(&cancel, limit, body) => outcome.unwrap_err(),
             () = clock => unreachable!("it goes on for ever"),
         };
         // The thread is free again, and so is the graph.

@@ -17,6 +17,7 @@ use wasmtime::{
 use super::Grants;
 use super::bindings;
 use super::cache::Cache;
+use super::call::Calls;
 use super::failure::{Failure, Reason};
 use super::state::State;
 use super::watch::Watch;
@@ -53,7 +54,7 @@ struct Shared {
     cache: Cache,
     components: Mutex<HashMap<Digest, Slot>>,
     linkers: Linkers,
-    watch: Watch,
+    calls: Calls,
 }
 
 /// The lock is held while a component is being compiled, so that those who want the same one wait for it.
@@ -91,7 +92,8 @@ impl Runtime {
         })?;
         let watch = Watch::default();
         start_clock(engine.weak(), watch.clone())?;
-        Ok(Self(Arc::new(Shared { engine, graphs, cache, components: Mutex::default(), linkers, watch })))
+        let calls = Calls::new(watch, Arc::clone(&graphs));
+        Ok(Self(Arc::new(Shared { engine, graphs, cache, components: Mutex::default(), linkers, calls })))
     }
 
     /// The graphs that workers compute with.
@@ -157,9 +159,9 @@ impl Runtime {
         &self.0.linkers
     }
 
-    /// What watches the calls of workers.
-    pub(super) fn watch(&self) -> &Watch {
-        &self.0.watch
+    /// What the calls of workers share.
+    pub(super) fn calls(&self) -> &Calls {
+        &self.0.calls
     }
 
     /// A fresh store for a worker with these grants.

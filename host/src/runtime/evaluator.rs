@@ -1,7 +1,5 @@
 //! The role evaluator: measure weights on this node's data.
 
-use std::sync::Arc;
-
 use wasmtime::component::Resource;
 
 use super::bindings::evaluator::EvaluatorPre;
@@ -33,7 +31,7 @@ impl Evaluator {
     pub async fn evaluate(&self, candidate: Weights) -> Result<Report, Failure> {
         let Self { runtime, pre, grants } = self.clone();
         let (cancel, limit) = (grants.cancel.clone(), grants.call);
-        let (watch, graphs) = (runtime.watch().clone(), Arc::clone(runtime.graphs()));
+        let calls = runtime.calls().clone();
         let body = move || async move {
             let mut store = runtime.store(grants);
             let result = async {
@@ -49,6 +47,6 @@ impl Evaluator {
             let result = result.await;
             call::outcome(&store, result)
         };
-        call::run(&watch, Some(&graphs), &cancel, limit, body).await
+        calls.run(&cancel, limit, body).await
     }
 }

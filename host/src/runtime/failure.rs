@@ -18,6 +18,11 @@ impl Failure {
         Self { reason, message: message.into() }
     }
 
+    /// Whether the plugin has said no itself, and goes on.
+    pub fn is_of_plugin(&self) -> bool {
+        self.reason == Reason::PluginError
+    }
+
     /// Something outside the plugin went wrong.
     pub(super) fn host(message: impl Into<String>) -> Self {
         Self::new(Reason::HostError, message)

@@ -7,7 +7,7 @@ use super::bindings::inferencer as world;
 use super::bindings::inferencer::exports::sedge::worker::inferring as guest;
 use super::engine::{Component, Runtime, invalid};
 use super::failure::Failure;
-use super::standing::{self, Call, Instance, Role};
+use super::standing::{self, Instance, Role};
 use super::state::State;
 use super::{Grants, NamedTensors, tensors};
 use crate::model::{Binding, Weights};
@@ -46,22 +46,18 @@ impl Inferencer {
         Ok(Self { runtime: runtime.clone(), pre, grants })
     }
 
-    /// Start an instance, which takes its calls from `next`; see [`Call`]. None: what the model's graph takes and gives
-    /// is what it does.
+    /// Start an instance; with it, what it says that it takes and gives. None: what the model's graph does.
     ///
     /// # Errors
     /// When it cannot be instantiated, or its `prepare` fails, traps or takes too long.
-    pub async fn start(
-        &self,
-        next: impl FnMut() -> Option<Call<NamedTensors, NamedTensors>> + Send + 'static,
-    ) -> Result<(Instance, Option<Signature>), Failure> {
+    pub async fn start(&self) -> Result<(Instance<NamedTensors, NamedTensors>, Option<Signature>), Failure> {
         let weights = self.grants.model.as_ref().and_then(|model| model.weights.clone());
         let weights = match weights {
             Some(weights) => weights,
             None => Weights::new(Vec::new()).map_err(|error| Failure::host(error.to_string()))?,
         };
         let prepared = Prepared { pre: self.pre.clone(), weights };
-        standing::start(self.runtime.clone(), prepared, self.grants.clone(), next).await
+        standing::start(self.runtime.clone(), prepared, self.grants.clone()).await
     }
 }
 

@@ -5,7 +5,7 @@ use wasmtime::Store;
 use super::bindings::miner as world;
 use super::engine::{Component, Runtime, invalid};
 use super::failure::Failure;
-use super::standing::{self, Call, Instance, Role};
+use super::standing::{self, Instance, Role};
 use super::state::State;
 use super::{Grants, NamedTensors};
 
@@ -27,16 +27,13 @@ impl Miner {
         Ok(Self { runtime: runtime.clone(), pre, grants })
     }
 
-    /// Start an instance, which takes its calls from `next`; see [`Call`].
+    /// Start an instance.
     ///
     /// # Errors
     /// When it cannot be instantiated.
-    pub async fn start(
-        &self,
-        next: impl FnMut() -> Option<Call<NamedTensors, Vec<bool>>> + Send + 'static,
-    ) -> Result<Instance, Failure> {
+    pub async fn start(&self) -> Result<Instance<NamedTensors, Vec<bool>>, Failure> {
         let role = Ready(self.pre.clone());
-        let (instance, ()) = standing::start(self.runtime.clone(), role, self.grants.clone(), next).await?;
+        let (instance, ()) = standing::start(self.runtime.clone(), role, self.grants.clone()).await?;
         Ok(instance)
     }
 }

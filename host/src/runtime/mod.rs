@@ -4,7 +4,7 @@
 //!  plugin bytes ─▶ engine (compile once, map from cache) ─▶ Component
 //!  Component + Grants ─▶ trainer | evaluator | aggregator ─▶ call (own thread, time, reasons)
 //!            │                │ one instance per round
-//!            └─▶ inferencer | miner ─▶ standing (own thread, call after call)
+//!            └─▶ inferencer | miner ─▶ standing (call after call, on any thread)
 //!                             ▼
 //!                    state: tensors, graphs, weights, datasets, job  (what a guest's imports do)
 //! ```
@@ -30,6 +30,7 @@ mod standing;
 mod state;
 mod stdio;
 mod tensors;
+mod threads;
 mod trainer;
 mod watch;
 mod weights;
@@ -46,7 +47,7 @@ pub use evaluator::Evaluator;
 pub use failure::{Failure, Reason};
 pub use inferencer::{Inferencer, Signature};
 pub use miner::Miner;
-pub use standing::{Call, Instance};
+pub use standing::Instance;
 pub use trainer::Trainer;
 
 use crate::data::Dataset;

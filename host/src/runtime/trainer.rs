@@ -1,7 +1,5 @@
 //! The role trainer: one round of training on this node's data.
 
-use std::sync::Arc;
-
 use wasmtime::component::Resource;
 
 use super::bindings::trainer::TrainerPre;
@@ -33,7 +31,7 @@ impl Trainer {
     pub async fn train(&self, round: u32, start: Weights) -> Result<Update, Failure> {
         let Self { runtime, pre, grants } = self.clone();
         let (cancel, limit) = (grants.cancel.clone(), grants.call);
-        let (watch, graphs) = (runtime.watch().clone(), Arc::clone(runtime.graphs()));
+        let calls = runtime.calls().clone();
         let body = move || async move {
             let mut store = runtime.store(grants);
             let result = async {
@@ -54,6 +52,6 @@ impl Trainer {
             let result = result.await;
             call::outcome(&store, result)
         };
-        call::run(&watch, Some(&graphs), &cancel, limit, body).await
+        calls.run(&cancel, limit, body).await
     }
 }

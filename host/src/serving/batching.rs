@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::endpoint::ServeError;
-use super::pool::{Gather, failed, single};
+use super::pool::{Call, Calls, failed, single};
 use super::queue::{Queue, Waiting};
 use super::samples;
-use crate::runtime::{Call, NamedTensors};
+use crate::runtime::NamedTensors;
 
 /// When requests are computed as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +21,24 @@ pub(crate) struct Batching {
 
 type Reply = oneshot::Sender<Result<NamedTensors, ServeError>>;
 
+/// Bytes of a request that may be computed where it came in: a large one takes longer than others did.
+const SMALL: usize = 64 << 10;
+
 /// Joins requests along their first dimension as `batching` says; without it, each is computed by itself.
-pub(super) fn gather(batching: Option<Batching>) -> Gather<NamedTensors, NamedTensors> {
+pub(super) fn calls(batching: Option<Batching>) -> Calls<NamedTensors, NamedTensors> {
     match batching {
-        None => Box::new(single),
-        Some(batching) => Box::new(move |queue, first| batch(queue, first, batching)),
+        None => alone(),
+        Some(batching) => {
+            // One that is answered at once waits for no others.
+            Calls { gather: Box::new(move |queue, first| batch(queue, first, batching)), alone: |_| false }
+        }
     }
+}
+
+/// Each request is computed by itself.
+pub(super) fn alone<O: Send + 'static>() -> Calls<NamedTensors, O> {
+    let small = |input: &NamedTensors| input.iter().map(|(_, tensor)| tensor.byte_len()).sum::<usize>() <= SMALL;
+    Calls { gather: Box::new(single), alone: small }
 }
 
 fn batch(
@@ -90,6 +102,7 @@ fn answer(outputs: Result<NamedTensors, ServeError>, sizes: &[usize], replies: V
 mod tests {
     use super::*;
     use crate::nn::Tensor;
+    use crate::runtime::Instance;
 
     fn request(values: &[f32]) -> NamedTensors {
         vec![("x".to_owned(), Tensor::from_vec(&[values.len()], values.to_vec()).unwrap())]
@@ -99,36 +112,46 @@ mod tests {
         answer[0].1.as_slice().unwrap().to_vec()
     }
 
+    fn queue() -> Queue<NamedTensors, NamedTensors> {
+        let queue = Queue::new(8, 1);
+        queue.add(Instance::closure(Ok));
+        queue
+    }
+
     fn first(queue: &Queue<NamedTensors, NamedTensors>) -> Waiting<NamedTensors, NamedTensors> {
-        match queue.pop(Duration::ZERO) {
-            super::super::queue::Popped::Call(call) => call,
-            _ => panic!("nothing waits"),
-        }
+        let (call, instance) = queue.pop(Duration::ZERO).unwrap();
+        queue.give_back(instance);
+        call
+    }
+
+    fn gather(samples: usize) -> impl Fn(&Queue<NamedTensors, NamedTensors>) -> Call<NamedTensors, NamedTensors> {
+        let calls = calls(Some(Batching { samples, delay: Duration::ZERO }));
+        move |queue| (calls.gather)(queue, first(queue)).unwrap()
     }
 
     #[test]
     fn requests_that_wait_are_one_call_and_each_gets_its_own_answer() {
-        let queue = Queue::new(8);
+        let queue = queue();
         let mut answers: Vec<_> = [&[1.0][..], &[2.0, 3.0], &[4.0], &[5.0]]
             .iter()
             .map(|values| queue.push(request(values), None).ok().unwrap())
             .collect();
-        let gather = gather(Some(Batching { samples: 4, delay: Duration::ZERO }));
-        let call = gather(&queue, first(&queue)).unwrap();
+        let gather = gather(4);
+        let call = gather(&queue);
         assert_eq!(floats(&call.input), [1.0, 2.0, 3.0, 4.0]);
         (call.reply)(Ok(call.input));
         assert_eq!(floats(&answers[1].try_recv().unwrap().unwrap()), [2.0, 3.0]);
         assert_eq!(floats(&answers[2].try_recv().unwrap().unwrap()), [4.0]);
         // The fourth would have made it five samples.
-        assert_eq!(floats(&gather(&queue, first(&queue)).unwrap().input), [5.0]);
+        assert_eq!(floats(&gather(&queue).input), [5.0]);
     }
 
     #[test]
     fn outputs_without_a_row_for_each_sample_are_an_error_for_all() {
-        let queue = Queue::new(8);
+        let queue = queue();
         let mut answers: Vec<_> = (0..2).map(|_| queue.push(request(&[1.0]), None).ok().unwrap()).collect();
-        let gather = gather(Some(Batching { samples: 4, delay: Duration::ZERO }));
-        let call = gather(&queue, first(&queue)).unwrap();
+        let gather = gather(4);
+        let call = gather(&queue);
         (call.reply)(Ok(request(&[1.0])));
         for answer in &mut answers {
             let error = answer.try_recv().unwrap().unwrap_err();

@@ -24,9 +24,11 @@ mod served;
 mod service;
 mod stats;
 mod task;
+mod threads;
 
 pub(crate) use served::{Parts, Prepared, Served, Trial};
 pub(crate) use task::Task;
+pub use threads::Threads;
 
 pub use endpoint::{
     Answer, AnsweredBy, Endpoint, Metadata, Port, Request, ServeError, ServeErrorKind, Services, Versions,

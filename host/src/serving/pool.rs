@@ -1,44 +1,65 @@
 //! The instances of one plugin that answer calls: between a minimum and a maximum of them, as load asks.
 //!
 //! ```text
-//!  call() ─▶ Queue ◀─ next ─ instances (standing, each on its thread)
-//!              │ hungry          │ ended
-//!              └────▶ keeper ◀───┘   starts another; replaces one that failed
+//!  call() ─┬─ quick, here ─▶ borrow an idle instance, compute on this thread
+//!          └─▶ Queue ◀─ pop ─ as many threads as instances
+//!                │ upkeep
+//!                └────▶ keeper: starts another where calls wait, replaces one that failed
 //! ```
-//! An instance that has been idle for a while ends where there are more than the minimum. One that fails has
-//! answered its call with an error, and another takes its place; while none can be started calls are refused with
-//! the reason.
+//! A call that is handed to another thread waits twice for that thread to wake, some forty microseconds on a small
+//! machine, so one that computes for about as long is answered where it came in, if that is a [thread for
+//! serving](super::threads). An instance that nobody needed for a while ends where there are more than the minimum. One
+//! that fails has answered its call with an error, and another takes its place; while none can be started calls are
+//! refused with the reason.
+
+mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Pace;
 use super::endpoint::{ServeError, ServeErrorKind};
-use super::queue::{Popped, Queue, Refused, Waiting, late_error};
+use super::queue::{Queue, Refused, Waiting, late_error};
+use super::threads;
 use crate::link::backoff::Backoff;
-use crate::runtime::{Call, Failure, Instance, Observer, Reason};
+use crate::nn::Graphs;
+use crate::runtime::{Failure, Instance, Observer, Reason};
 
-/// How long an instance above the minimum waits for a call before it ends.
+/// How long instances above the minimum are kept that nobody needs.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Waits between tries to replace an instance that failed.
+/// Waits between tries to start an instance that is wanted and could not be.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// Where an instance's calls come from; see [`Call`].
-pub(super) type Next<I, O> = Box<dyn FnMut() -> Option<Call<I, O>> + Send>;
 /// Starts an instance.
 pub(super) type Start<I, O> =
-    Box<dyn Fn(Next<I, O>) -> BoxFuture<'static, Result<Instance, Failure>> + Send + Sync>;
-/// Makes one call for the plugin of those that wait: the first, and others that it is joined with. None: they have
-/// been answered already.
-pub(super) type Gather<I, O> = Box<dyn Fn(&Queue<I, O>, Waiting<I, O>) -> Option<Call<I, O>> + Send + Sync>;
+    Box<dyn Fn() -> BoxFuture<'static, Result<Instance<I, O>, Failure>> + Send + Sync>;
+
+/// How calls become calls of the plugin.
+pub(super) struct Calls<I, O> {
+    /// Makes one call of those that wait: the first, and others that it is joined with. None: they have been answered
+    /// already.
+    pub gather: Box<dyn Fn(&Queue<I, O>, Waiting<I, O>) -> Option<Call<I, O>> + Send + Sync>,
+    /// Whether a call may be answered by itself where it came in.
+    pub alone: fn(&I) -> bool,
+}
+
+/// One call of the plugin.
+pub(super) struct Call<I, O> {
+    pub input: I,
+    /// Takes what comes out.
+    pub reply: Box<dyn FnOnce(Result<O, Failure>) + Send>,
+}
 
 /// How many instances, and how many calls may wait for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,43 +82,43 @@ pub(super) struct Pool<I, O> {
 struct Shared<I, O> {
     queue: Queue<I, O>,
     sizes: Sizes,
-    instances: AtomicU32,
-    /// Why there are none.
+    pace: Pace,
+    /// Why there are no instances.
     down: Mutex<Option<ServeError>>,
     start: Start<I, O>,
-    gather: Gather<I, O>,
+    calls: Calls<I, O>,
+    graphs: Arc<Graphs>,
     observer: Arc<dyn Observer>,
 }
 
 impl<I: Send + 'static, O: Send + 'static> Pool<I, O> {
-    /// Start the minimum of instances and wait until they are prepared. `cancel` ends them all.
+    /// Start the minimum of instances and wait until they are prepared. `cancel` ends them all; they compute with
+    /// `graphs`.
     pub async fn open(
         sizes: Sizes,
         start: Start<I, O>,
-        gather: Gather<I, O>,
+        calls: Calls<I, O>,
+        graphs: Arc<Graphs>,
         observer: Arc<dyn Observer>,
         cancel: CancellationToken,
     ) -> Result<Self, Failure> {
         let shared = Arc::new(Shared {
-            queue: Queue::new(sizes.queue),
+            queue: Queue::new(sizes.queue, sizes.minimum),
             sizes,
-            instances: AtomicU32::new(0),
+            pace: Pace::default(),
             down: Mutex::default(),
             start,
-            gather,
+            calls,
+            graphs,
             observer,
         });
-        let running = FuturesUnordered::new();
         for _ in 0..sizes.minimum {
-            match shared.start().await {
-                Ok(instance) => running.push(ended(instance)),
-                Err(failure) => {
-                    shared.queue.close();
-                    return Err(failure);
-                }
+            if let Err(failure) = shared.start().await {
+                shared.queue.close();
+                return Err(failure);
             }
         }
-        let keeper = tokio::spawn(Arc::clone(&shared).keep(running, cancel.clone()));
+        let keeper = tokio::spawn(Arc::clone(&shared).keep(cancel.clone()));
         Ok(Self { shared, keeper: Mutex::new(Some(keeper)), cancel })
     }
 
@@ -107,35 +128,53 @@ impl<I: Send + 'static, O: Send + 'static> Pool<I, O> {
         input: I,
         deadline: Option<Instant>,
     ) -> Result<Result<O, ServeError>, Closed<I>> {
+        let shared = &self.shared;
+        if threads::is_for_serving()
+            && shared.pace.is_quick()
+            && (shared.calls.alone)(&input)
+            && let Some(instance) = shared.queue.borrow()
+        {
+            return Ok(self.compute_here(instance, input, deadline).await);
+        }
         if self.instances() == 0
-            && let Some(error) = self.shared.down.lock().clone()
+            && let Some(error) = shared.down.lock().clone()
         {
             return Ok(Err(error));
         }
-        let answer = match self.shared.queue.push(input, deadline) {
+        let answer = match shared.queue.push(input, deadline) {
             Ok(answer) => answer,
             Err(Refused::Closed(input)) => return Err(Closed(input)),
             Err(Refused::Full) => {
                 let text = format!(
                     "{} requests wait already: ask later, or give the service more instances or a longer queue",
-                    self.shared.sizes.queue
+                    shared.sizes.queue
                 );
                 return Ok(Err(ServeError::new(ServeErrorKind::Overloaded, text)));
             }
         };
-        let answered = match deadline {
-            None => answer.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.into(), answer).await {
-                Ok(answered) => answered,
-                Err(_) => return Ok(Err(late_error())),
-            },
-        };
-        Ok(answered.unwrap_or_else(|_| Err(lost())))
+        Ok(within(deadline, answer).await)
+    }
+
+    async fn compute_here(
+        &self,
+        instance: Instance<I, O>,
+        input: I,
+        deadline: Option<Instant>,
+    ) -> Result<O, ServeError> {
+        let mut call = Box::pin(Arc::clone(&self.shared).compute(instance, input));
+        if let Poll::Ready(outcome) = futures::poll!(call.as_mut()) {
+            return outcome.map_err(failed);
+        }
+        // It takes longer after all, or waits: whoever asked may leave, and that is no reason to lose an instance. It ends
+        // within the time of a call, or with the pool.
+        let (reply, answer) = oneshot::channel();
+        tokio::spawn(async move { drop(reply.send(call.await.map_err(failed))) });
+        within(deadline, answer).await
     }
 
     /// Instances that are prepared.
     pub fn instances(&self) -> u32 {
-        self.shared.instances.load(Ordering::Relaxed)
+        self.shared.queue.instances()
     }
 
     /// Take no more calls, answer those that wait, end.
@@ -160,99 +199,113 @@ impl<I, O> Drop for Pool<I, O> {
 /// The pool was closed; the call's input.
 pub(super) struct Closed<I>(pub I);
 
+/// What comes of a call whose answer nobody waits for after `deadline`.
+async fn within<O>(
+    deadline: Option<Instant>,
+    answer: oneshot::Receiver<Result<O, ServeError>>,
+) -> Result<O, ServeError> {
+    let answered = match deadline {
+        None => answer.await,
+        Some(deadline) => match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(answered) => answered,
+            Err(_) => return Err(late_error()),
+        },
+    };
+    answered.unwrap_or_else(|_| Err(lost()))
+}
+
 impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
-    async fn start(self: &Arc<Self>) -> Result<Instance, Failure> {
-        let this = Arc::clone(self);
-        let next = Box::new(move || {
-            loop {
-                match this.queue.pop(PATIENCE) {
-                    Popped::Call(first) => {
-                        if let Some(call) = (this.gather)(&this.queue, first) {
-                            return Some(call);
-                        }
-                    }
-                    Popped::Closed => return None,
-                    Popped::Idle => {
-                        let fewer = |count: u32| (count > this.sizes.minimum).then(|| count - 1);
-                        if this.instances.try_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
-                            return None;
-                        }
-                    }
-                }
-            }
-        });
-        let instance = (self.start)(next).await?;
-        self.instances.fetch_add(1, Ordering::Relaxed);
+    async fn start(self: &Arc<Self>) -> Result<(), Failure> {
+        let instance = (self.start)().await?;
         *self.down.lock() = None;
-        Ok(instance)
+        if !self.queue.add(instance) {
+            return Ok(());
+        }
+        let (this, executor) = (Arc::clone(self), Handle::current());
+        let thread = std::thread::Builder::new().name("instance".to_owned()).spawn(move || {
+            let graphs = Arc::clone(&this.graphs);
+            graphs.attend(|| this.answer(&executor));
+        });
+        match thread {
+            // It ends with the queue.
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.queue.withdraw();
+                Err(Failure::new(Reason::HostError, format!("no thread for an instance: {error}")))
+            }
+        }
+    }
+
+    /// A thread's work.
+    fn answer(self: Arc<Self>, executor: &Handle) {
+        while let Some((first, instance)) = self.queue.pop(PATIENCE) {
+            match (self.calls.gather)(&self.queue, first) {
+                Some(Call { input, reply }) => {
+                    reply(executor.block_on(Arc::clone(&self).compute(instance, input)));
+                }
+                None => self.queue.give_back(instance),
+            }
+        }
+    }
+
+    /// One call of an instance, which is given back, or counted out where it is used up.
+    async fn compute(self: Arc<Self>, mut instance: Instance<I, O>, input: I) -> Result<O, Failure> {
+        // Also where the call is dropped or panics.
+        let out = Out(&self.queue);
+        let begun = Instant::now();
+        let outcome = instance.call(input).await;
+        self.pace.took(begun.elapsed());
+        match &outcome {
+            Err(failure) if !failure.is_of_plugin() => {
+                if failure.reason != Reason::Cancelled {
+                    self.observer.log(&format!("an instance ended: {}: {failure}", failure.reason));
+                }
+                drop(instance);
+            }
+            Ok(_) | Err(_) => out.back(instance),
+        }
+        outcome
     }
 
     /// Keep as many instances as load asks for, until the queue is closed and all have ended.
-    async fn keep(
-        self: Arc<Self>,
-        mut running: FuturesUnordered<BoxFuture<'static, Result<(), Failure>>>,
-        cancel: CancellationToken,
-    ) {
+    async fn keep(self: Arc<Self>, cancel: CancellationToken) {
         let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
         let mut retry: Option<BoxFuture<'static, ()>> = None;
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
-                Some(ended) = running.next(), if !running.is_empty() => match ended {
-                    Ok(()) if self.queue.is_closed() => {
-                        if running.is_empty() {
-                            break;
-                        }
-                    }
-                    // It was idle, and has counted itself out.
-                    Ok(()) => {}
+                () = async { if let Some(wait) = &mut retry { wait.await } }, if retry.is_some() => retry = None,
+                () = self.queue.upkeep.notified() => {}
+            }
+            if self.queue.has_ended() {
+                break;
+            }
+            // While one cannot be started, no other is tried.
+            while retry.is_none() && self.wants_more() {
+                match self.start().await {
+                    Ok(()) => backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY),
                     Err(failure) => {
-                        self.instances.fetch_sub(1, Ordering::Relaxed);
-                        if failure.reason == Reason::Cancelled {
-                            break;
-                        }
-                        self.observer.log(&format!("an instance ended: {}: {failure}", failure.reason));
-                        retry.get_or_insert_with(|| Box::pin(std::future::ready(())));
+                        self.observer.log(&format!("no instance can be started: {}: {failure}", failure.reason));
+                        self.refuse(&failure);
+                        retry = Some(Box::pin(tokio::time::sleep(backoff.next())));
                     }
-                },
-                () = async { if let Some(wait) = &mut retry { wait.await } }, if retry.is_some() => {
-                    retry = None;
-                    if self.instances.load(Ordering::Relaxed) < self.sizes.minimum {
-                        match self.start().await {
-                            Ok(instance) => {
-                                backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
-                                running.push(ended(instance));
-                                retry = Some(Box::pin(std::future::ready(())));
-                            }
-                            Err(failure) => {
-                                self.observer.log(&format!("no instance can be started: {}: {failure}", failure.reason));
-                                self.refuse(&failure);
-                                retry = Some(Box::pin(tokio::time::sleep(backoff.next())));
-                            }
-                        }
-                    }
-                },
-                () = self.queue.hungry.notified() => {
-                    let more = self.instances.load(Ordering::Relaxed) < self.sizes.maximum;
-                    if more && retry.is_none() && self.queue.is_hungry() {
-                        match self.start().await {
-                            Ok(instance) => running.push(ended(instance)),
-                            Err(failure) => {
-                                self.observer.log(&format!("no further instance: {}: {failure}", failure.reason));
-                            }
-                        }
-                    }
-                },
+                }
             }
         }
         self.queue.close();
-        self.instances.store(0, Ordering::Relaxed);
         self.queue.fail(&lost());
+    }
+
+    fn wants_more(&self) -> bool {
+        let instances = self.queue.instances();
+        let wanted = instances < self.sizes.minimum
+            || (instances < self.sizes.maximum && self.queue.is_hungry());
+        wanted && !self.queue.is_closed()
     }
 
     /// While no instance can be had, nobody waits for one.
     fn refuse(&self, failure: &Failure) {
-        if self.instances.load(Ordering::Relaxed) == 0 {
+        if self.queue.instances() == 0 {
             let text = format!("the plugin does not start: {}: {failure}", failure.reason);
             let error = ServeError::new(ServeErrorKind::Unavailable, text);
             *self.down.lock() = Some(error.clone());
@@ -261,8 +314,20 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
     }
 }
 
-fn ended(instance: Instance) -> BoxFuture<'static, Result<(), Failure>> {
-    Box::pin(instance.ended())
+/// An instance that is out of the queue, and lost to it where this is dropped.
+struct Out<'a, I, O>(&'a Queue<I, O>);
+
+impl<I, O> Out<'_, I, O> {
+    fn back(self, instance: Instance<I, O>) {
+        self.0.give_back(instance);
+        std::mem::forget(self);
+    }
+}
+
+impl<I, O> Drop for Out<'_, I, O> {
+    fn drop(&mut self) {
+        self.0.lose();
+    }
 }
 
 fn lost() -> ServeError {
@@ -284,126 +349,4 @@ pub(super) fn single<I, O: Send + 'static>(_: &Queue<I, O>, waiting: Waiting<I, 
     let Waiting { input, reply, .. } = waiting;
     // A client that has left hears nothing.
     Some(Call { input, reply: Box::new(move |outcome| drop(reply.send(outcome.map_err(failed)))) })
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::FutureExt as _;
-
-    use super::*;
-    use crate::runtime::Metric;
-
-    struct Silent;
-
-    impl Observer for Silent {
-        fn log(&self, _: &str) {}
-        fn progress(&self, _: u64, _: u64, _: &[Metric]) {}
-        fn should_stop(&self) -> bool {
-            false
-        }
-    }
-
-    /// Instances that double a number, and end at zero. `gate`: none starts while it is locked.
-    fn doubling(gate: Arc<Mutex<bool>>) -> Start<u32, u32> {
-        Box::new(move |mut next: Next<u32, u32>| {
-            let open = *gate.lock();
-            async move {
-                if !open {
-                    return Err(Failure::new(Reason::PluginError, "not today"));
-                }
-                Ok(Instance::closure(move || {
-                    while let Some(Call { input, reply }) = next() {
-                        if input == 0 {
-                            let failure = Failure::new(Reason::Trapped, "zero");
-                            reply(Err(failure.clone()));
-                            return Err(failure);
-                        }
-                        reply(Ok(input * 2));
-                    }
-                    Ok(())
-                }))
-            }
-            .boxed()
-        })
-    }
-
-    async fn pool(sizes: Sizes) -> (Pool<u32, u32>, Arc<Mutex<bool>>) {
-        let gate = Arc::new(Mutex::new(true));
-        let start = doubling(Arc::clone(&gate));
-        let cancel = CancellationToken::new();
-        let pool = Pool::open(sizes, start, Box::new(single), Arc::new(Silent), cancel).await.unwrap();
-        (pool, gate)
-    }
-
-    async fn call(pool: &Pool<u32, u32>, input: u32) -> Result<u32, ServeError> {
-        pool.call(input, None).await.unwrap_or_else(|_| Err(lost()))
-    }
-
-    #[tokio::test]
-    async fn an_instance_that_fails_answers_with_its_failure_and_is_replaced() {
-        let (pool, _) = pool(Sizes { minimum: 1, maximum: 1, queue: 8 }).await;
-        for round in 1..10 {
-            assert_eq!(call(&pool, round).await.unwrap(), round * 2);
-            let error = call(&pool, 0).await.unwrap_err();
-            assert_eq!((error.kind, error.message.as_str()), (ServeErrorKind::Internal, "Trapped: zero"));
-        }
-    }
-
-    #[tokio::test]
-    async fn while_none_can_be_started_calls_are_refused_with_the_reason() {
-        let (pool, gate) = pool(Sizes { minimum: 1, maximum: 1, queue: 8 }).await;
-        *gate.lock() = false;
-        call(&pool, 0).await.unwrap_err();
-        let error = call(&pool, 1).await.unwrap_err();
-        assert_eq!(error.kind, ServeErrorKind::Unavailable);
-        assert!(error.message.contains("not today"), "{error}");
-        *gate.lock() = true;
-        while call(&pool, 1).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_pool_that_is_drained_answers_what_it_has_and_gives_back_what_comes() {
-        let (pool, _) = pool(Sizes { minimum: 2, maximum: 4, queue: 64 }).await;
-        let waiting = futures::future::join_all((1..40).map(|input| call(&pool, input)));
-        let (answers, ()) = tokio::join!(waiting, async {
-            tokio::task::yield_now().await;
-            pool.drain().await;
-        });
-        assert!(answers.iter().zip(1..).all(|(answer, input)| answer == &Ok(input * 2)), "{answers:?}");
-        assert!(matches!(pool.call(7, None).await, Err(Closed(7))));
-        assert_eq!(pool.instances(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_queue_that_is_full_refuses() {
-        let gate: Arc<Mutex<()>> = Arc::default();
-        let held = Arc::clone(&gate);
-        let start: Start<u32, u32> = Box::new(move |mut next| {
-            let held = Arc::clone(&held);
-            async move {
-                Ok(Instance::closure(move || {
-                    while let Some(Call { input, reply }) = next() {
-                        drop(held.lock());
-                        reply(Ok(input));
-                    }
-                    Ok(())
-                }))
-            }
-            .boxed()
-        });
-        let (sizes, cancel) = (Sizes { minimum: 1, maximum: 1, queue: 2 }, CancellationToken::new());
-        let pool = Pool::open(sizes, start, Box::new(single), Arc::new(Silent), cancel).await.unwrap();
-        let shut = gate.lock();
-        // One may be with the instance and two wait, or one is yet to be taken and two wait.
-        let mut answers: Vec<_> = (0..16).map(|input| Box::pin(call(&pool, input))).collect();
-        let refused = answers.iter_mut().filter_map(|answer| answer.now_or_never());
-        assert!(refused.filter(is_overloaded).count() >= 12);
-        drop(shut);
-    }
-
-    fn is_overloaded(answer: &Result<u32, ServeError>) -> bool {
-        answer.as_ref().is_err_and(|error| error.kind == ServeErrorKind::Overloaded)
-    }
 }

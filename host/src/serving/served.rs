@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::batching;
 use super::endpoint::{Endpoint, Metadata, Services, Versions};
 use super::examples::Examples;
-use super::mining::{Miner, Mining};
+use super::mining::{Miner, Mining, Stage};
 use super::offload::Policy;
-use super::pool::{Pool, Sizes, single};
+use super::pool::{Pool, Sizes};
 use super::protocol;
 use super::revision::{self, Revision};
 use super::service::Service;
@@ -99,18 +99,18 @@ async fn inferencers(
     let inferencer = Inferencer::new(runtime, component, grants)?;
     let signature = Arc::new(OnceLock::new());
     let said = Arc::clone(&signature);
-    let start = Box::new(move |next| {
+    let start = Box::new(move || {
         let (inferencer, said) = (inferencer.clone(), Arc::clone(&said));
         async move {
-            let (instance, signature) = inferencer.start(next).await?;
+            let (instance, signature) = inferencer.start().await?;
             // All instances of one plugin say the same.
             let _ = said.set(signature);
             Ok(instance)
         }
         .boxed()
     });
-    let gather = batching::gather(task.recipe.batching);
-    let pool = Pool::open(task.recipe.sizes, start, gather, observer, cancel).await?;
+    let (calls, graphs) = (batching::calls(task.recipe.batching), Arc::clone(runtime.graphs()));
+    let pool = Pool::open(task.recipe.sizes, start, calls, graphs, observer, cancel).await?;
     let signature = signature.get().cloned().flatten();
     Ok((pool, signature))
 }
@@ -132,12 +132,13 @@ async fn mining(
             };
             let (observer, cancel) = (Arc::clone(&grants.observer), grants.cancel.clone());
             let miner = crate::runtime::Miner::new(runtime, &component, grants)?;
-            let start = Box::new(move |next| {
+            let start = Box::new(move || {
                 let miner = miner.clone();
-                async move { miner.start(next).await }.boxed()
+                async move { miner.start().await }.boxed()
             });
             let sizes = Sizes { minimum: 1, maximum: 1, queue: 1 << 12 };
-            Miner::Plugin(Pool::open(sizes, start, Box::new(single), observer, cancel).await?)
+            let (calls, graphs) = (batching::alone(), Arc::clone(runtime.graphs()));
+            Miner::Plugin(Pool::open(sizes, start, calls, graphs, observer, cancel).await?)
         }
         (task::Miner::Builtin(name), _) => Miner::builtin(name, &mining.parameters)
             .map_err(|why| Failure::new(Reason::InvalidPlugin, why))?,
@@ -162,14 +163,18 @@ fn of_graph(model: &Model) -> Signature {
 async fn probe(revision: &Revision, probe: &str) -> Result<(), String> {
     let inputs = protocol::parse_inputs(probe.as_bytes()).map_err(|error| error.message)?;
     revision.check(&inputs).map_err(|error| error.message)?;
-    match revision.infer(inputs, None).await {
-        Ok(Ok(outputs)) => {
-            revision.mine(&outputs, None).await.map_err(|error| error.message)?;
-            Ok(())
-        }
-        Ok(Err(error)) => Err(error.message),
-        Err(_) => Err("its instances have ended".to_owned()),
+    let stage = revision.mining.as_ref().map(|mining| mining.stage);
+    if stage == Some(Stage::Inputs) {
+        revision.mine(&inputs, None).await.map_err(|error| error.message)?;
     }
+    let outputs = match revision.infer(inputs, None).await {
+        Ok(outputs) => outputs.map_err(|error| error.message)?,
+        Err(_) => return Err("its instances have ended".to_owned()),
+    };
+    if stage == Some(Stage::Outputs) {
+        revision.mine(&outputs, None).await.map_err(|error| error.message)?;
+    }
+    Ok(())
 }
 
 /// A service that answers.

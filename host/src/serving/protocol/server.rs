@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::endpoint::Services;
+use super::super::threads::Threads;
 use super::body::Memory;
 use super::pulse::{Pulse, Verdict, Watched};
 use super::{grpc, rest};
@@ -86,16 +87,15 @@ where
     }
 }
 
-/// Answer requests to `services` on `listener` until `shutdown`; then requests in flight have `limits.grace`.
-///
-/// # Errors
-/// None at present: what goes wrong with one connection ends that connection.
+/// Answer requests to `services` on `listener`, each connection on one of `threads`, until `shutdown`; then requests in
+/// flight have `limits.grace`.
 pub async fn serve(
     listener: TcpListener,
     services: Services,
+    threads: Threads,
     limits: Limits,
     shutdown: CancellationToken,
-) -> io::Result<()> {
+) {
     let permits = Arc::new(Semaphore::new(limits.connections));
     let streams = TaskTracker::new();
     let builder = Arc::new(builder(Streams(streams.clone())));
@@ -118,11 +118,13 @@ pub async fn serve(
                 }
             }
         };
-        // Nagle's algorithm off; a socket that refuses is served none the less.
-        let _ = socket.set_nodelay(true);
         let (builder, shared, shutdown) = (Arc::clone(&builder), Arc::clone(&shared), shutdown.clone());
-        connections.spawn(async move {
-            connection(socket, &builder, shared, &shutdown).await;
+        threads.serve(&mut connections, async move {
+            // Into the executor of its thread.
+            match socket.into_std().and_then(TcpStream::from_std) {
+                Ok(socket) => connection(socket, &builder, shared, &shutdown).await,
+                Err(error) => tracing::warn!(%error, "a connection to the serving port is not served"),
+            }
             drop(permit);
         });
     }
@@ -131,7 +133,7 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
     streams.close();
     streams.wait().await;
-    Ok(())
+    threads.end().await;
 }
 
 async fn accept(
@@ -139,7 +141,10 @@ async fn accept(
     permits: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-    Ok((listener.accept().await?.0, permit))
+    let (socket, _) = listener.accept().await?;
+    // Nagle's algorithm off; a socket that refuses is served none the less.
+    let _ = socket.set_nodelay(true);
+    Ok((socket, permit))
 }
 
 fn builder(streams: Streams) -> auto::Builder<Streams> {

@@ -53,7 +53,7 @@ async fn why_there_is_no_answer() {
     assert!(matches!(ask("plus-one", "hang", Duration::from_millis(50)).await, ClientError::TimedOut));
     server.hanging(0).await;
     server.shutdown.cancel();
-    server.serving.await.unwrap().unwrap();
+    server.serving.await.unwrap();
     assert!(matches!(ask("plus-one", "x", LONG).await, ClientError::Unreachable(_)));
     for none in ["", "a b", "https://a:1", "/path"] {
         assert!(Client::connect_lazy(none).is_err(), "{none}");

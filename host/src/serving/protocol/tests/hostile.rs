@@ -94,6 +94,6 @@ async fn shutdown_ends_what_rests_at_once_and_the_rest_after_its_grace() {
     socket.write_all(request.as_bytes()).await.unwrap();
     server.hanging(1).await;
     server.shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(20), server.serving).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), server.serving).await.unwrap().unwrap();
     assert_eq!(server.hanging.load(Ordering::SeqCst), 0);
 }

@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use super::super::endpoint::{
     Answer, AnsweredBy, Endpoint, Metadata, Port, Request, ServeError, ServeErrorKind, Services, Versions,
 };
+use super::super::threads::Threads;
 use super::{Limits, serve};
-use crate::nn::{DType, Tensor};
+use crate::nn::{DType, Graphs, Tensor};
 
 /// Adds one to each f32 `x` and gives it as `y`; tensors of other types come back as they are. A request of
 /// `hang` is never
@@ -92,7 +93,7 @@ struct Server {
     address: SocketAddr,
     shutdown: CancellationToken,
     hanging: Arc<AtomicUsize>,
-    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    serving: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
@@ -101,7 +102,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (services, shutdown, hanging) = (Services::default(), CancellationToken::new(), Arc::default());
         services.put("plus-one", PlusOne::new(&hanging));
-        let serving = tokio::spawn(serve(listener, services, limits, shutdown.clone()));
+        let threads = Threads::start(2, &Arc::new(Graphs::new(1))).unwrap();
+        let serving = tokio::spawn(serve(listener, services, threads, limits, shutdown.clone()));
         Self { address, shutdown, hanging, serving }
     }
 
@@ -159,5 +161,5 @@ impl Server {
 async fn serve_for_others() {
     let server = Server::start(Limits::default()).await;
     println!("serving plus-one on {}", server.address);
-    server.serving.await.unwrap().unwrap();
+    server.serving.await.unwrap();
 }
