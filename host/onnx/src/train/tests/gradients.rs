@@ -156,6 +156,20 @@ fn arithmetic_with_broadcasting() {
     ]);
 }
 
+/// Which axes were broadcast shows only in the batch: of a slice of samples nobody knows beforehand whether it is
+/// one or all of them.
+#[test]
+fn broadcasting_that_is_told_at_run_time() {
+    check_all(&[
+        case("k = Slice(a, [0], [1], [0])\ny = Mul(a, k)", &[4], &[], Any),
+        case("k = Slice(a, [0], [9], [0])\ny = Mul(a, k)", &[4], &[], Any),
+        case("k = Slice(a, [0], [1], [0])\ny = Sub(k, a)", &[2, 4], &[], Any),
+        case("k = Slice(a, [2], [3], [0])\nl = Slice(a, [0], [2], [0])\ny = Div(l, k)", &[4], &[], Positive),
+        case("s = Max([1, 4], [1, 1])\nk = Reshape(b, s)\ny = Mul(a, k)", &[4], &[("b", &[4])], Any),
+        case("s = Max([2, 1], [1, 1])\nk = Reshape(b, s)\ny = Add(a, k)", &[2, 3], &[("b", &[2])], Any),
+    ]);
+}
+
 #[test]
 fn functions() {
     check_all(&[
