@@ -1,7 +1,7 @@
 //! How many of ONNX's own node tests each engine computes: models of an operator or two, with inputs and the outputs that
 //! they must give.
 //!
-//! SEDGE_ONNX_NODE_TESTS says where they are; `backend-test-tools generate-data`, of the PyPI package onnx, writes them.
+//! SEDGE_ONNX_NODE_TESTS says where they are; `xtask/src/bench/python/node_tests.py` writes them.
 
 use std::path::{Path, PathBuf};
 

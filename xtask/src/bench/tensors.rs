@@ -163,17 +163,16 @@ fn fetch_models(folder: &Path) -> Vec<String> {
     }
 }
 
-/// ONNX's own node tests, which its package writes.
+/// ONNX's own node tests, out of its package.
 fn node_tests(python: &Path) -> Result<PathBuf> {
     let folder = shell::cache_dir()?.join("bench/onnx-node-tests");
-    if !folder.join("node").is_dir() {
+    if !folder.is_dir() {
         shell::say("Writing", format!("ONNX's node tests to {}", folder.display()));
         let partial = folder.with_extension("partial");
-        let write = ["-m", "onnx.backend.test.cmd_tools", "generate-data", "--output"];
-        shell::capture(Command::new(python).args(write).arg(&partial))?;
+        shell::capture(Command::new(python).arg(script("node_tests.py")).arg(&partial))?;
         std::fs::rename(&partial, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    Ok(folder.join("node"))
+    Ok(folder)
 }
 
 /// What the comparison measured.

@@ -255,6 +255,9 @@ fn pad(call: &Call) -> Option<Value> {
         None => (0..dims.len()).collect(),
     };
     let (before, after) = pads.split_at_checked(padded.len())?;
+    if after.len() < padded.len() {
+        return None;
+    }
     for ((axis, before), after) in padded.into_iter().zip(before).zip(after) {
         dims[axis] = (dims[axis] + *before + *after).size();
     }

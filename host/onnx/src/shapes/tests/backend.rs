@@ -1,5 +1,5 @@
-//! ONNX's own node tests: models of one operator with inputs and the outputs that they must give. The PyPI package
-//! onnx writes them (`backend-test-tools generate-data`); SEDGE_ONNX_NODE_TESTS says where.
+//! ONNX's own node tests: models of one operator with inputs and the outputs that they must give.
+//! `xtask/src/bench/python/node_tests.py` writes them, with the PyPI package onnx; SEDGE_ONNX_NODE_TESTS says where.
 
 use std::path::Path;
 
