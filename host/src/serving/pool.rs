@@ -285,7 +285,8 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
                 match self.start().await {
                     Ok(()) => backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY),
                     Err(failure) => {
-                        self.observer.log(&format!("no instance can be started: {}: {failure}", failure.reason));
+                        self.observer
+                            .log(&format!("no instance can be started: {}: {failure}", failure.reason));
                         self.refuse(&failure);
                         retry = Some(Box::pin(tokio::time::sleep(backoff.next())));
                     }
@@ -298,8 +299,8 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
 
     fn wants_more(&self) -> bool {
         let instances = self.queue.instances();
-        let wanted = instances < self.sizes.minimum
-            || (instances < self.sizes.maximum && self.queue.is_hungry());
+        let wanted =
+            instances < self.sizes.minimum || (instances < self.sizes.maximum && self.queue.is_hungry());
         wanted && !self.queue.is_closed()
     }
 
