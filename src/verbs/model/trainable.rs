@@ -157,6 +157,8 @@ fn page(made: &Trainable, width: Option<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sedge_onnx::proto::ModelProto;
+
     use super::*;
 
     #[test]
