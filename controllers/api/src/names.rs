@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use sedge_quantities::serde_as_text;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
