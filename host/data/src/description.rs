@@ -1,0 +1,405 @@
+//! What a dataset is said to be: its format, which columns become which tensors, how samples are divided, and what
+//! happens to rows that are not as they should be. Whoever declares a dataset fills it in; [`Dataset`](crate::Dataset)
+//! follows it, and writes the classes that it learns into its own copy, which is to be kept.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
+use crate::tensor::DType;
+
+/// A dataset's description.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Description {
+    /// How the files are written.
+    pub format: Format,
+    /// Short for the two tensors `x` (f32: all other columns) and `y` (i64: this column, by name or zero-based
+    /// index), where `tensors` is empty. In an NPZ file, the array of labels.
+    pub label: Option<String>,
+    /// The classes that `label`, or an image's label, counts; None: the labels of tables are integers as they are, and
+    /// those of images are learnt.
+    pub classes: Option<Classes>,
+    /// The tensors of a batch. Empty: as `label` says, and without one, everything as `x`.
+    pub tensors: Vec<TensorSpec>,
+    /// Which samples are held out.
+    pub split: Split,
+    /// How CSV is written.
+    pub csv: Csv,
+    /// What images become.
+    pub image: ImageSpec,
+    /// What happens to a row that is not as it should be.
+    pub bad_rows: BadRows,
+    /// What happens to a text file's last row where no end of line follows it.
+    pub last_row: LastRow,
+    /// What is read at most.
+    pub limits: Limits,
+}
+
+/// How files are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Comma-separated values.
+    #[default]
+    Csv,
+    /// A JSON object a line. The first one's keys are the columns; an array of numbers is a column of several places.
+    JsonLines,
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Arrow's IPC, file or stream.
+    Arrow,
+    /// A NumPy array; the first dimension counts samples.
+    Npy,
+    /// NumPy arrays under names.
+    Npz,
+    /// Folders of PNG and JPEG files; a folder's name is the class.
+    ImageFolder,
+    /// CSV: the image's path, relative to the list's folder, and where there is a second column, its label.
+    ImageList,
+}
+
+impl Format {
+    /// How names of such files end, for a folder of them.
+    pub fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Csv | Self::ImageList => &["csv"],
+            Self::JsonLines => &["jsonl", "ndjson"],
+            Self::Parquet => &["parquet"],
+            Self::Arrow => &["arrow", "arrows", "feather", "ipc"],
+            Self::Npy => &["npy"],
+            Self::Npz => &["npz"],
+            Self::ImageFolder => &["png", "jpg", "jpeg"],
+        }
+    }
+
+    /// Whether rows that are appended to a file are read without those before them.
+    pub fn grows(self) -> bool {
+        matches!(self, Self::Csv | Self::JsonLines | Self::ImageList)
+    }
+}
+
+/// A tensor of each batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TensorSpec {
+    /// Its name.
+    pub name: String,
+    /// What it is made of.
+    pub columns: Columns,
+    /// Type of its elements.
+    #[serde(default)]
+    pub dtype: DType,
+    /// What happens where a cell is missing.
+    #[serde(default)]
+    pub missing: Missing,
+    /// The column holds names of classes, and the tensor their numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
+}
+
+/// Columns, each by its name or its zero-based index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Columns {
+    /// One: a value per sample, shape `[n]`, or `[n, k]` where each cell has k values.
+    One(String),
+    /// Several: shape `[n, k]`.
+    Many(Vec<String>),
+    /// Those that no other tensor and no split takes, in their order.
+    Rest,
+}
+
+/// Cells that have no value: empty ones, `null`, `NA`, `N/A`, `NaN` in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Missing {
+    /// The row is a bad one.
+    #[default]
+    Refuse,
+    /// This instead.
+    Fill(f64),
+    /// Not a number; in floating-point tensors.
+    Nan,
+}
+
+/// Names of classes and their numbers, which are their places.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Classes {
+    /// The first has the number zero.
+    pub names: Vec<String>,
+    /// No others: a row of another class is a bad one. Otherwise a class that is met for the first time is added.
+    pub fixed: bool,
+}
+
+/// Which samples are held out for tests. A row's side depends on nothing but what is written here, its place in its
+/// file and its own values: a file that grows leaves each row on its side.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Split {
+    /// None.
+    #[default]
+    None,
+    /// A share of any twenty rows in a row, drawn by the seed and the rows' numbers.
+    #[serde(rename_all = "camelCase")]
+    Share {
+        /// From 0 to below 1.
+        test: f64,
+        /// Which ones.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Rows that have one of these values in a column.
+    #[serde(rename_all = "camelCase")]
+    Column {
+        /// By name or index.
+        column: String,
+        /// As text.
+        test: Vec<String>,
+    },
+    /// Rows whose time is this one or a later.
+    #[serde(rename_all = "camelCase")]
+    Time {
+        /// By name or index. Times as in ISO 8601 (UTC where they name no zone), or seconds since 1970.
+        column: String,
+        /// As above.
+        from: String,
+    },
+}
+
+/// How CSV is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Csv {
+    /// Between cells.
+    pub delimiter: char,
+    /// Whether the first row has names.
+    pub heading: Heading,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Self { delimiter: ',', heading: Heading::Auto }
+    }
+}
+
+/// Whether the first row has names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Heading {
+    /// Unless every cell of it is a number.
+    #[default]
+    Auto,
+    /// It has.
+    Yes,
+    /// It has not.
+    No,
+}
+
+/// What images become: the tensor `x`, beside the labels `y` (i64).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ImageSpec {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Colour or not.
+    pub colour: Colour,
+    /// Order of the dimensions.
+    pub layout: Layout,
+    /// How an image of other proportions is made to fit.
+    pub fit: Fit,
+    /// Of `x`: floating point, whose elements are (value / 255 − mean) / std, or u8, values as they are.
+    pub dtype: DType,
+    /// Per channel, or one for all; empty: 0.
+    pub mean: Vec<f32>,
+    /// Per channel, or one for all; empty: 1.
+    pub std: Vec<f32>,
+}
+
+impl Default for ImageSpec {
+    fn default() -> Self {
+        Self {
+            width: 224,
+            height: 224,
+            colour: Colour::Rgb,
+            layout: Layout::Chw,
+            fit: Fit::Stretch,
+            dtype: DType::F32,
+            mean: Vec::new(),
+            std: Vec::new(),
+        }
+    }
+}
+
+/// Channels of an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Colour {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// One, of luminance.
+    Grey,
+}
+
+impl Colour {
+    /// How many.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Rgb => 3,
+            Self::Grey => 1,
+        }
+    }
+}
+
+/// Order of an image's dimensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Layout {
+    /// Channels, height, width.
+    #[default]
+    Chw,
+    /// Height, width, channels.
+    Hwc,
+}
+
+/// How an image of other proportions is made to fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fit {
+    /// Distorted.
+    #[default]
+    Stretch,
+    /// Its middle.
+    Cover,
+    /// All of it, with black beside it.
+    Contain,
+}
+
+/// What happens to a row that is not as it should be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BadRows {
+    /// Nothing is read.
+    #[default]
+    Refuse,
+    /// It is left out and counted, and the first of them are shown.
+    Skip,
+}
+
+/// What happens to a text file's last row where no end of line follows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LastRow {
+    /// It is a row: the file is finished. Should it go on in the middle of that row after all, it is read anew.
+    #[default]
+    Take,
+    /// It waits for its end: somebody is writing it.
+    Wait,
+}
+
+/// What is read at most. A file beyond is an error, never cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of a file, of what it unpacks to, and of all samples in memory.
+    pub bytes: u64,
+    /// Bytes of a row of text.
+    pub row_bytes: usize,
+    /// Files of a folder.
+    pub files: usize,
+    /// Columns of a table.
+    pub columns: usize,
+    /// Classes that are learnt.
+    pub classes: usize,
+    /// Problems that are shown; the others are counted.
+    pub problems: usize,
+    /// Bytes of an image's file.
+    pub image_bytes: u64,
+    /// Pixels of an image before it is resized.
+    pub image_pixels: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 4 << 30,
+            row_bytes: 16 << 20,
+            files: 1 << 20,
+            columns: 1 << 16,
+            classes: 1 << 16,
+            problems: 32,
+            image_bytes: 64 << 20,
+            image_pixels: 64 << 20,
+        }
+    }
+}
+
+impl Description {
+    /// Whether it can be followed at all; what only the data can tell is told when it is read.
+    pub fn check(&self) -> Result<(), DataError> {
+        let wrong = |what: String| Err(DataError::description(what));
+        if let Split::Share { test, .. } = self.split
+            && !(0.0..1.0).contains(&test)
+        {
+            return wrong(format!("a test share of {test} is not from 0 to below 1"));
+        }
+        if !self.csv.delimiter.is_ascii() || matches!(self.csv.delimiter, '"' | '\n' | '\r') {
+            let delimiter = self.csv.delimiter;
+            return wrong(format!(
+                "csv.delimiter {delimiter:?}: use one ASCII character, such as ',' or ';'"
+            ));
+        }
+        if self.label.is_some() && !self.tensors.is_empty() {
+            return wrong(
+                "label and tensors exclude each other: name the label's tensor in tensors".to_owned(),
+            );
+        }
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            let name = &tensor.name;
+            if self.tensors[..index].iter().any(|other| other.name == *name) {
+                return wrong(format!("two tensors are called \"{name}\""));
+            }
+            if tensor.missing == Missing::Nan && !tensor.dtype.is_float() {
+                return wrong(format!(
+                    "tensor \"{name}\": {} has no value for missing cells; use missing: {{fill: …}}",
+                    tensor.dtype
+                ));
+            }
+            let several = !matches!(tensor.columns, Columns::One(_));
+            if tensor.classes.is_some() && (several || tensor.dtype.is_float()) {
+                return wrong(format!(
+                    "tensor \"{name}\": classes are of one column, in a tensor of integers; use columns: {{one: …}} \
+                     and dtype: i64"
+                ));
+            }
+        }
+        if self.tensors.iter().filter(|tensor| tensor.columns == Columns::Rest).count() > 1 {
+            return wrong("two tensors take the rest of the columns".to_owned());
+        }
+        self.image.check()
+    }
+}
+
+impl ImageSpec {
+    fn check(&self) -> Result<(), DataError> {
+        /// Pixels of a side of what images become.
+        const MAX_SIDE: u32 = 8192;
+        let channels = self.colour.channels();
+        let one_each = |values: &[f32]| [0, 1, channels].contains(&values.len());
+        let what = if !(1..=MAX_SIDE).contains(&self.width) || !(1..=MAX_SIDE).contains(&self.height) {
+            format!("image: {} × {} pixels are not from 1 to {MAX_SIDE}", self.width, self.height)
+        } else if !one_each(&self.mean) || !one_each(&self.std) {
+            format!("image: mean and std have one value, or one for each of {channels} channels")
+        } else if self.std.iter().any(|&std| !std.is_normal()) {
+            "image: a std is not a number other than 0".to_owned()
+        } else if !self.dtype.is_float() && self.dtype != DType::U8 {
+            format!("image: pixels as {}; use u8 or a floating-point type", self.dtype)
+        } else {
+            return Ok(());
+        };
+        Err(DataError::description(what))
+    }
+}
