@@ -2,6 +2,9 @@
 //!
 //! Run by `cargo xtask bench`, which says in SEDGE_PLUGINS where the plugins are and prints the table.
 
+#[path = "../tests/observers/mod.rs"]
+mod observers;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -16,26 +19,16 @@ use sedge_api::Digest;
 use sedge_host::data::{Dataset, Format, Source, Split};
 use sedge_host::model::{Model, Weights};
 use sedge_host::nn::{Graph, GraphOptions, Graphs, Tensor};
-use sedge_host::runtime::{Aggregator, Component, Grants, Metric, Observer, Runtime, Trainer, Update};
+use sedge_host::runtime::{Aggregator, Component, Grants, Runtime, Trainer, Update};
 use tokio_util::sync::CancellationToken;
+
+use self::observers::Printed;
 
 /// Layers of the classifier whose training step is measured.
 const LAYERS: [usize; 4] = [784, 1024, 1024, 10];
 const BATCH: usize = 64;
 /// Steps of one measured call, so that what a call costs once does not count.
 const STEPS: usize = 8;
-
-struct Silent;
-
-impl Observer for Silent {
-    fn log(&self, line: &str) {
-        eprintln!("{line}");
-    }
-    fn progress(&self, _: u64, _: u64, _: &[Metric]) {}
-    fn should_stop(&self) -> bool {
-        false
-    }
-}
 
 /// A worker's surroundings.
 struct Bench {
@@ -67,7 +60,7 @@ impl Bench {
             model: None,
             memory_bytes: 2 << 30,
             call: Duration::from_secs(600),
-            observer: Arc::new(Silent),
+            observer: Arc::new(Printed),
             cancel: CancellationToken::new(),
         }
     }

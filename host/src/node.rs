@@ -22,8 +22,8 @@ use crate::link::Link;
 use crate::machine;
 use crate::nn::{EngineSettings, Graphs};
 use crate::runtime::{Failure, Runtime};
-use crate::serving::{Services, Threads};
 use crate::serving::protocol::{self, Limits};
+use crate::serving::{Services, Threads};
 use crate::worker::{Board, Context, Shelf, Supervisor};
 
 /// What a node is there for.

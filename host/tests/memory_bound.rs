@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
@@ -42,28 +43,38 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes that a bound may lie above that: rten keeps small buffers of the compute before, which are not allocated anew.
-const SMALL: u64 = 512 << 10;
+/// Bytes that a bound may lie above that: rten keeps small buffers of the compute before, packed matrices of an LSTM among
+/// them, which are not allocated anew.
+const SMALL: u64 = 1 << 20;
 
 fn load(file: &'static [u8]) -> Arc<dyn Graph> {
     let load = || Ok(Bytes::from_static(file));
     Graphs::new(1).load(&Digest::of(file), &GraphOptions::default(), load).unwrap().graph
 }
 
+/// What a model takes, where its file leaves it open: by an input's name its shape, or the value of a scalar.
+type Given = HashMap<String, Vec<usize>>;
+
 /// Some tensor for an input; unknown sizes are `batch`.
-fn tensor(port: &Port, batch: usize) -> Tensor {
-    let shape: Vec<usize> = port.shape.iter().flatten().map(|size| size.unwrap_or(batch)).collect();
+fn tensor(port: &Port, batch: usize, given: &Given) -> Tensor {
+    let given = given.get(&port.name);
+    let sizes: Vec<_> = port.shape.iter().flatten().map(|size| size.unwrap_or(batch)).collect();
+    let scalar = port.shape.as_ref().is_some_and(Vec::is_empty);
+    let shape = given.filter(|_| !scalar).cloned().unwrap_or(sizes);
     let count = shape.iter().product();
     match port.dtype {
-        Some(DType::I64) => Tensor::from_vec(&shape, vec![1i64; count]).unwrap(),
+        Some(DType::I64) => {
+            let value = given.filter(|_| scalar).map_or(1, |value| value[0] as i64);
+            Tensor::from_vec(&shape, vec![value; count]).unwrap()
+        }
         Some(DType::I32) => Tensor::from_vec(&shape, vec![1i32; count]).unwrap(),
         Some(DType::U8) => Tensor::from_vec(&shape, vec![1u8; count]).unwrap(),
         _ => Tensor::from_vec(&shape, vec![0.01f32; count]).unwrap(),
     }
 }
 
-fn inputs(graph: &dyn Graph, batch: usize) -> Vec<(String, Tensor)> {
-    graph.inputs().iter().map(|port| (port.name.clone(), tensor(port, batch))).collect()
+fn inputs(graph: &dyn Graph, batch: usize, given: &Given) -> Vec<(String, Tensor)> {
+    graph.inputs().iter().map(|port| (port.name.clone(), tensor(port, batch, given))).collect()
 }
 
 fn bound(graph: &dyn Graph, inputs: &[(String, Tensor)]) -> u64 {
@@ -80,22 +91,26 @@ fn the_bound_lies_between_what_is_allocated_and_four_times_that() {
         ("CNN train", include_bytes!("../../tests/data/cnn-28x28/train.onnx"), &[8, 32, 256]),
         ("CNN infer", include_bytes!("../../tests/data/cnn-28x28/infer.onnx"), &[1, 32, 256]),
     ];
-    // Others that lie on this machine, such as those of the PyPI packages silero-vad and magika, as PATH or PATH@SIZE,
-    // the size being that of all dimensions that the file leaves open: 576 for Silero, which takes so many samples.
+    // Others that lie on this machine, such as those of the PyPI packages silero-vad and magika, as PATH or
+    // PATH@INPUT=SIZES,… for what a file leaves open: silero_vad.onnx@input=1x576,state=2x1x128,sr=16000
     let others = std::env::var("SEDGE_MEMORY_MODELS").unwrap_or_default();
     let others = others.split_terminator(':').map(|all| {
-        let (path, size) = all.split_once('@').unzip();
-        let sizes: &[usize] = size.map_or(&[1, 16], |size: &str| vec![size.parse().unwrap()].leak());
-        let file: &'static [u8] = std::fs::read(path.unwrap_or(all)).unwrap().leak();
-        (all, file, sizes)
+        let (path, given) = all.split_once('@').unwrap_or((all, ""));
+        let sizes = |sizes: &str| sizes.split('x').map(|size| size.parse().unwrap()).collect();
+        let given = given.split_terminator(',').map(|one| one.split_once('=').unwrap());
+        let given: Given = given.map(|(name, all)| (name.to_owned(), sizes(all))).collect();
+        let batches: &[usize] = if given.is_empty() { &[1, 16] } else { &[1] };
+        let file: &'static [u8] = std::fs::read(path).unwrap().leak();
+        (all, file, batches, given)
     });
+    let files = files.map(|(name, file, batches)| (name, file, batches, Given::new()));
     let mut lines = Vec::new();
-    for (name, file, batches) in files.into_iter().chain(others) {
+    for (name, file, batches, given) in files.into_iter().chain(others) {
         let graph = load(file);
         for &batch in batches {
             // Once before: plans and pools are made by the first compute.
-            drop(graph.compute(inputs(&*graph, batch)).unwrap());
-            let given = inputs(&*graph, batch);
+            drop(graph.compute(inputs(&*graph, batch, &given)).unwrap());
+            let given = inputs(&*graph, batch, &given);
             let bound = bound(&*graph, &given);
             // Weights that someone else holds are not given up, which is when most is held.
             let held = given.clone();

@@ -4,21 +4,18 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+mod guest;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use guest::observers::Heard;
+use guest::plugin;
 use sedge_api::Digest;
-use sedge_host::data::{Dataset, Format, Source};
-use sedge_host::model::{Model, Weights};
-use sedge_host::nn::{GraphOptions, Graphs, Tensor};
-use sedge_host::runtime::{
-    Aggregator, Component, Failure, Grants, Metric, Observer, Reason, Runtime, Trainer, Update,
-};
+use sedge_host::model::Weights;
+use sedge_host::nn::{Graphs, Tensor};
+use sedge_host::runtime::{Aggregator, Component, Failure, Grants, Reason, Runtime, Trainer, Update};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -41,18 +38,9 @@ impl Sandbox {
     /// `faulty` with that fault, and 20,000 samples to train on.
     fn trainer(&self, fault: &str, change: impl FnOnce(&mut Grants)) -> Trainer {
         let mut grants = grants(&format!("{{\"fault\": \"{fault}\"}}"));
-        grants.datasets.insert("train".to_owned(), self.dataset());
+        grants.datasets.insert("train".to_owned(), guest::dataset(&self.folder));
         change(&mut grants);
         Trainer::new(&self.runtime, &self.component(plugin("faulty")).unwrap(), grants).unwrap()
-    }
-
-    fn dataset(&self) -> Arc<Dataset> {
-        std::fs::write(self.folder.path().join("d.csv"), "1,0\n".repeat(20_000)).unwrap();
-        let dir = Dir::open_ambient_dir(self.folder.path(), ambient_authority()).unwrap();
-        let label = Some("1".to_owned());
-        let source =
-            Source { path: "d.csv".to_owned(), format: Format::Csv, label, test_share: 0.0, split_seed: 0 };
-        Arc::new(Dataset::open(&dir, &source).unwrap())
     }
 }
 
@@ -60,36 +48,8 @@ fn runtime(folder: &TempDir) -> Runtime {
     Runtime::new(folder.path(), Arc::new(Graphs::new(1))).unwrap()
 }
 
-fn plugin(name: &str) -> Vec<u8> {
-    let folder = std::env::var_os("SEDGE_PLUGINS").expect("SEDGE_PLUGINS is set: run `cargo xtask test`");
-    let path = PathBuf::from(folder).join(name).with_extension("wasm");
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
 fn grants(parameters: &str) -> Grants {
-    Grants {
-        parameters: parameters.to_owned(),
-        datasets: BTreeMap::new(),
-        model: Some(Arc::new(Model::default())),
-        memory_bytes: 16 << 20,
-        call: Duration::from_secs(120),
-        observer: Arc::new(Heard::default()),
-        cancel: CancellationToken::new(),
-    }
-}
-
-/// What a worker said.
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
-
-impl Observer for Heard {
-    fn log(&self, line: &str) {
-        self.0.lock().unwrap().push(line.to_owned());
-    }
-    fn progress(&self, _: u64, _: u64, _: &[Metric]) {}
-    fn should_stop(&self) -> bool {
-        false
-    }
+    Grants { memory_bytes: 16 << 20, ..guest::grants(parameters) }
 }
 
 fn weights(values: &[f32]) -> Weights {
@@ -178,92 +138,11 @@ async fn what_a_guest_does_wrong_with_tensors_is_an_error_that_helps() {
         "unknown dataset: dataset nowhere: no dataset `nowhere` was granted to this worker; granted: train",
         "empty batches: dataset train: a batch has at least one sample",
     ];
-    let said = heard.0.lock().unwrap();
+    let said = heard.lines();
     assert_eq!(said.len(), expected.len(), "{said:#?}");
     for (said, expected) in said.iter().zip(expected) {
         assert_eq!(said, expected);
     }
-}
-
-#[tokio::test]
-async fn a_graph_that_wants_a_hundred_gigabytes_is_an_error_and_the_node_goes_on() {
-    let sandbox = Sandbox::new();
-    let heard = Arc::new(Heard::default());
-    let graphs = Graphs::new(1);
-    let file = square();
-    let loaded = graphs.load(&Digest::of(&file), &GraphOptions::default(), || Ok(file.into())).unwrap();
-    let graphs = [("square".to_owned(), loaded.graph)].into();
-    let model = Model { graphs, choices: BTreeMap::new(), weights: None };
-    let model = Arc::new(model);
-    let trainer = sandbox.trainer("huge", |grants| {
-        grants.model = Some(Arc::clone(&model));
-        grants.observer = Arc::clone(&heard) as _;
-    });
-
-    let before = resident();
-    let update = trainer.train(1, weights(&[1.0])).await.unwrap();
-
-    assert_eq!(update.weights.get("w").unwrap().as_slice::<f32>().unwrap(), [1.0], "it went on");
-    let said = heard.0.lock().unwrap().clone();
-    assert_eq!(said.len(), 2, "{said:#?}");
-    for words in [
-        "a hundred gigabytes: graph square: too-large: computing takes up to 1024",
-        "the node that makes \"big\" (ConstantOfShape) makes float32[160000, 160000], 102400000000 bytes",
-        "worker's memory limit of 16777216 bytes",
-    ] {
-        assert!(said[0].contains(words), "{words}: {}", said[0]);
-    }
-    assert_eq!(said[1], "forty kilobytes: fine");
-    // The node's next worker, and nothing kept of the last one.
-    trainer.train(2, weights(&[2.0])).await.unwrap();
-    assert!(resident() < before + (64 << 20), "{before} bytes, then {}", resident());
-}
-
-/// Bytes of memory of this process.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0) * 1024
-}
-
-/// An ONNX file that sums up as many ones as `x` has elements, squared.
-fn square() -> Vec<u8> {
-    use sedge_onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
-    use sedge_onnx::proto::{TypeProto, ValueInfoProto, type_proto};
-
-    let node = |operator: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>| NodeProto {
-        op_type: Some(operator.to_owned()),
-        input: inputs.iter().map(|&name| name.to_owned()).collect(),
-        output: vec![output.to_owned()],
-        attribute,
-        ..NodeProto::default()
-    };
-    let axis =
-        AttributeProto { name: Some("axis".to_owned()), i: Some(0), r#type: Some(2), ..Default::default() };
-    let port = |name: &str| {
-        let tensor = type_proto::Tensor { elem_type: Some(1), shape: None };
-        let of = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
-        ValueInfoProto { name: Some(name.to_owned()), r#type: Some(of), ..Default::default() }
-    };
-    let graph = GraphProto {
-        node: vec![
-            node("Shape", &["x"], "n", vec![]),
-            node("Concat", &["n", "n"], "nn", vec![axis]),
-            node("ConstantOfShape", &["nn"], "big", vec![]),
-            node("ReduceSum", &["big"], "y", vec![]),
-        ],
-        input: vec![port("x")],
-        output: vec![port("y")],
-        ..GraphProto::default()
-    };
-    let import = OperatorSetIdProto { domain: None, version: Some(17) };
-    let model = ModelProto {
-        ir_version: Some(8),
-        graph: Some(graph),
-        opset_import: vec![import],
-        ..ModelProto::default()
-    };
-    sedge_onnx::write(&model).to_vec()
 }
 
 #[tokio::test]

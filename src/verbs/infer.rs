@@ -2,6 +2,9 @@
 //! shown.
 
 mod input;
+mod picture;
+mod port;
+mod samples;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,8 +26,8 @@ pub struct Args {
     /// The service
     #[arg(value_name = "NAME")]
     name: String,
-    /// What to ask: samples in .npy or .csv, or .json with a request of the Open Inference Protocol or an array
-    /// of arrays; `-`: JSON from standard input
+    /// What to ask: samples in .npy, .npz (arrays by the names of inputs) or .csv, a picture in .png or .jpg, or
+    /// .json with a request of the Open Inference Protocol or an array of arrays; `-`: JSON from standard input
     #[arg(short, long, value_name = "FILE")]
     input: PathBuf,
     /// Ask this node; without it, the first edge that answers
@@ -36,6 +39,8 @@ pub struct Args {
     /// table, or json: the answer as it came
     #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORM")]
     output: Output,
+    #[command(flatten)]
+    picture: picture::Options,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -58,6 +63,8 @@ pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
     let request = match given {
         input::Given::Request(request) => request,
         input::Given::Samples(samples) => samples.request(&node.metadata(&service).await?)?,
+        input::Given::Arrays(arrays) => samples::request(arrays, &node.metadata(&service).await?)?,
+        input::Given::Picture(picture) => picture.request(&node.metadata(&service).await?, &args.picture)?,
     };
     let answer = node.infer(&service, &request).await?;
     screen::print(&match args.output {

@@ -1,5 +1,6 @@
 //! `sedge model`: upload graphs and weights, list models, and say what one consists of.
 
+mod onnx;
 mod trainable;
 
 use std::collections::BTreeMap;
@@ -122,18 +123,30 @@ impl Files {
     }
 }
 
-/// What a registry and a node would refuse is not uploaded.
-fn check_graph(path: &Path) -> anyhow::Result<()> {
-    let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    match sedge_onnx::Outline::of(&file.into()) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::new(format!("{}: {error}", path.display())).into()),
-    }
+/// What a registry and a node would refuse is not uploaded. A graph that has weights in files beside it is written into
+/// `folder` as one file, which is what is uploaded.
+fn one_file(path: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let refused = |why: &dyn std::fmt::Display| Failure::new(format!("{}: {why:#}", path.display()));
+    let file = onnx::read(path).map_err(|error| refused(&error))?;
+    let (bytes, path_of_one) = match file.brought_in {
+        0 => (file.bytes, path.to_owned()),
+        _ => {
+            let whole = folder.join(path.file_name().unwrap_or_default());
+            let bytes = sedge_onnx::write(&file.model);
+            std::fs::write(&whole, &bytes).with_context(|| format!("cannot write {}", whole.display()))?;
+            (bytes, whole)
+        }
+    };
+    sedge_onnx::Outline::of(&bytes).map_err(|error| refused(&error))?;
+    Ok(path_of_one)
 }
 
 async fn push(words: &[String], reference: &ArtifactRef, access: &Access) -> anyhow::Result<()> {
-    let files = Files::of(words)?;
-    files.graphs.values().try_for_each(|graph| check_graph(graph))?;
+    let mut files = Files::of(words)?;
+    let folder = tempfile::tempdir().context("cannot make a folder for graphs with weights beside them")?;
+    for graph in files.graphs.values_mut() {
+        *graph = one_file(graph, folder.path())?;
+    }
     if let Some(weights) = &files.weights {
         local_tensors(weights)?;
     }
@@ -278,9 +291,29 @@ mod tests {
     #[test]
     fn a_graph_that_no_node_would_take_is_not_uploaded() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-        assert!(check_graph(&folder.join("digits-mlp/infer.onnx")).is_ok());
-        let error = check_graph(&folder.join("digits.csv")).unwrap_err().to_string();
+        let temporary = tempfile::tempdir().unwrap();
+        let graph = folder.join("digits-mlp/infer.onnx");
+        assert_eq!(one_file(&graph, temporary.path()).unwrap(), graph, "it is uploaded as it is");
+        let error = one_file(&folder.join("digits.csv"), temporary.path()).unwrap_err().to_string();
         assert!(error.contains("digits.csv: the ONNX file is damaged"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_an_exporter_put_beside_a_graph_are_uploaded_in_it() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("host/tests/data/exports");
+        let temporary = tempfile::tempdir().unwrap();
+        let graph = folder.join("torch-cnn-default.onnx");
+        let outside = sedge_onnx::Outline::of(&std::fs::read(&graph).unwrap().into()).unwrap_err();
+        assert!(outside.to_string().contains("torch-cnn-default.onnx.data"), "{outside}");
+
+        let whole = one_file(&graph, temporary.path()).unwrap();
+        assert_eq!(whole, temporary.path().join("torch-cnn-default.onnx"));
+        assert!(sedge_onnx::Outline::of(&std::fs::read(&whole).unwrap().into()).is_ok());
+
+        let alone = temporary.path().join("alone.onnx");
+        std::fs::copy(&graph, &alone).unwrap();
+        let error = one_file(&alone, temporary.path()).unwrap_err().to_string();
+        assert!(error.contains("in \"torch-cnn-default.onnx.data\""), "{error}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Install what the build needs and this machine lacks: the wasm32-wasip2 target; or a tensor engine.
+    /// Install what the build needs and this machine lacks: the wasm32-wasip2 target; or a tensor engine, or a model.
     ///
     /// SEDGE_WASM_TARGET chooses how: `rustup` (rustup target add), `source` (build std from the distribution's
     /// sources), or `auto` (the first, else the second; the default).

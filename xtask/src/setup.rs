@@ -6,12 +6,15 @@
 //!   ├─ route rustup: rustup target add            (needs rustup's server)
 //!   └─ route source: sources of std ──cargo──▶ rustlib/wasm32-wasip2   (needs a Debian mirror and crates.io)
 //! ```
-//! `--engine NAME` puts a tensor engine's library where nodes look for it instead ([`engine`]).
+//! `--engine NAME` puts a tensor engine's library where nodes look for it instead ([`engine`]), `--model NAME` a model
+//! that a package ships into a folder to push ([`model`]).
 //!
 //! One run at a time per user: a lock file in the cache orders them.
 
 mod debian;
 pub mod engine;
+pub mod model;
+mod pypi;
 mod std_build;
 mod toolchain;
 
@@ -57,18 +60,20 @@ pub struct Arguments {
     /// Fetch this tensor engine's library from PyPI, by pip, into Sedge's folder of engines
     #[arg(long, value_enum, value_name = "NAME")]
     engine: Option<engine::Engine>,
+    /// Fetch this model from PyPI, by pip, into Sedge's folder of models
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "engine")]
+    model: Option<model::Model>,
 }
 
-/// Installs what `arguments` name: an engine, or the target.
+/// Installs what `arguments` name: an engine, a model, or the target.
 pub fn run_with(arguments: &Arguments) -> Result<()> {
-    match arguments.engine {
-        None => run(),
-        Some(engine) => {
-            let library = engine::install(engine)?;
-            shell::say("Ready", library.display());
-            Ok(())
-        }
-    }
+    let ready = match (arguments.engine, arguments.model) {
+        (Some(engine), _) => engine::install(engine)?,
+        (None, Some(model)) => model::install(model)?,
+        (None, None) => return run(),
+    };
+    shell::say("Ready", ready.display());
+    Ok(())
 }
 
 /// Installs the target if it is missing.

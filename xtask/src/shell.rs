@@ -73,11 +73,22 @@ pub fn is_installed(program: &str) -> bool {
 
 /// The folder for what is worth keeping between runs: `$XDG_CACHE_HOME/sedge`, or `~/.cache/sedge`.
 pub fn cache_dir() -> Result<PathBuf> {
+    user_dir("XDG_CACHE_HOME", ".cache")
+}
+
+/// Where `sedge` looks for engines: `$XDG_DATA_HOME/sedge`, or `~/.local/share/sedge`.
+pub fn data_dir() -> Result<PathBuf> {
+    user_dir("XDG_DATA_HOME", ".local/share")
+}
+
+fn user_dir(variable: &str, below_home: &str) -> Result<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".cache")))
-        .map(|cache| cache.join("sedge"))
-        .context("neither XDG_CACHE_HOME nor HOME names a folder to keep downloads in: set one of them")
+    absolute(variable)
+        .or_else(|| Some(absolute("HOME")?.join(below_home)))
+        .map(|folder| folder.join("sedge"))
+        .with_context(|| {
+            format!("neither {variable} nor HOME names a folder to keep files in: set one of them")
+        })
 }
 
 /// The command as a person would type it.

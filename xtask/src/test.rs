@@ -1,11 +1,13 @@
 //! `cargo xtask test`: all that is checked before a change lands. CI runs this and nothing else.
 
+mod python;
+
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::build::{self, Profile, cargo};
-use crate::setup::engine;
+use crate::setup::{engine, model};
 use crate::{plugins, shell};
 
 /// What to check.
@@ -58,8 +60,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             &host()?,
         ]))?;
     }
-    // Tests of engines that are not there skip themselves, and say so.
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let client = if arguments.filter.is_none() { python::test(folder.path())? } else { None };
+    // Tests of engines and models that are not there skip themselves, and say so.
     let onnxruntime = engine::install(engine::Engine::OnnxRuntime);
+    let magika = model::install(model::Model::Magika);
     shell::say("Testing", if arguments.no_e2e { "units" } else { "units, then end to end" });
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--locked"]);
@@ -72,6 +77,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         // Named and required: what does not load it fails.
         Ok(library) => drop(tests.env("ORT_DYLIB_PATH", library).env("SEDGE_REQUIRE_ONNXRUNTIME", "1")),
         Err(error) => shell::say("Note", format!("ONNX Runtime is not tested: {error:#}")),
+    }
+    match magika {
+        Ok(folder) => drop(tests.env("SEDGE_MAGIKA", folder)),
+        Err(error) => shell::say("Note", format!("Magika is not tested: {error:#}")),
+    }
+    if let Some(python::Client { python, packages }) = client {
+        tests.env("SEDGE_PYTHON", python).env("SEDGE_PYTHON_CLIENT", packages);
     }
     shell::run(&mut tests)?;
     shell::say("Passed", format!("in {} s", start.elapsed().as_secs()));

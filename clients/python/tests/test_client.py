@@ -2,18 +2,14 @@
 
 import http.server
 import json
-import pathlib
 import socket
-import sys
 import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "src"))
-
-from sedge_client import (  # noqa: E402
+from sedge_client import (
     Client,
     DeadlineExceeded,
     InvalidRequest,

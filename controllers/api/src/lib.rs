@@ -10,12 +10,11 @@
 
 pub mod artifact;
 mod names;
-mod quantities;
 #[cfg(feature = "resources")]
 pub mod resources;
 
 pub use names::{ArtifactRef, Digest, InvalidName, LabelRef, is_dns_label, is_resource_name};
-pub use quantities::{InvalidQuantity, MemorySize, Period};
+pub use sedge_quantities::{InvalidQuantity, MemorySize, Period};
 
 /// The generated code, nested as the protobuf packages are so that they find each other.
 #[allow(missing_docs)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use sedge_quantities::serde_as_text;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -192,41 +192,6 @@ pub fn is_dns_label(text: &str) -> bool {
 pub fn is_resource_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label)
 }
-
-/// A type is written and read as text in resources. Its schema accepts nothing that it cannot read back: an
-/// object that an API server has taken and a controller cannot read would stop that controller's watch.
-macro_rules! serde_as_text {
-    ($type:ty, $pattern:literal, at most $length:expr, $example:literal) => {
-        impl Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-
-        impl schemars::JsonSchema for $type {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({
-                    "type": "string", "pattern": $pattern, "maxLength": $length, "example": $example,
-                })
-            }
-        }
-    };
-}
-pub(crate) use serde_as_text;
 
 serde_as_text!(
     Digest,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::api::{Api, PostParams};
 use kube::runtime::controller::{Action as Requeue, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Action, Decision, Observed, decide};
-use crate::jobs::{Failures, ReconcileError, already_exists, conflict, failed, list, not_found, unless};
+use crate::jobs::{
+    Failures, ReconcileError, already_exists, declare_worker, delete_worker, failed, list, not_found, unless,
+};
 
 struct Context {
     client: Client,
@@ -134,19 +136,8 @@ impl Apis {
     async fn act(&self, job: &FederatedLearningJob, action: Action) -> Result<(), ReconcileError> {
         let create = PostParams::default();
         match action {
-            Action::DeclareWorker(worker) => {
-                let made = self.workers.create(&create, &worker).await;
-                unless(made, already_exists, || format!("declare worker `{}`", worker.name_any()))
-            }
-            Action::DeleteWorker { name, uid } => {
-                let only = Preconditions { uid: Some(uid), ..Preconditions::default() };
-                let gone = self.workers.delete(&name, &DeleteParams::default().preconditions(only)).await;
-                unless(
-                    gone,
-                    |error| not_found(error) || conflict(error),
-                    || format!("delete worker `{name}`"),
-                )
-            }
+            Action::DeclareWorker(worker) => declare_worker(&self.workers, &worker).await,
+            Action::DeleteWorker { name, uid } => delete_worker(&self.workers, &name, uid).await,
             Action::EndWorker { name, uid, status } => self.end_worker(&name, &uid, *status).await,
             Action::DeclareModel(model) => {
                 let made = self.models.create(&create, &model).await;

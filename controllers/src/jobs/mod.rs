@@ -7,6 +7,8 @@
 //!                   ──▶ writes    reads and writes that tell what they were for, and when to try again
 //! ```
 
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod names;
 mod resolve;
 mod workers;
@@ -18,5 +20,5 @@ pub(crate) use names::{beginning, has_word, worker_name};
 pub(crate) use resolve::{Unmet, find_model, find_plugin, node_labels, parse_selector, ready, spread};
 pub(crate) use workers::{Job, failure, phase};
 pub(crate) use writes::{
-    Failures, ReconcileError, already_exists, conflict, failed, list, not_found, unless,
+    Failures, ReconcileError, already_exists, declare_worker, delete_worker, failed, list, not_found, unless,
 };

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt as _};
 use parking_lot::Mutex;
+use sedge_api::resources::Worker;
 use thiserror::Error;
 use tracing::{debug, warn};
 
@@ -86,11 +87,28 @@ pub(crate) fn unless<T>(
     }
 }
 
+/// Make a Worker, unless one of its name is there.
+pub(crate) async fn declare_worker(workers: &Api<Worker>, worker: &Worker) -> Result<(), ReconcileError> {
+    let made = workers.create(&PostParams::default(), worker).await;
+    unless(made, already_exists, || format!("declare worker `{}`", worker.name_any()))
+}
+
+/// Delete the Worker of this name and uid; another of its name stays.
+pub(crate) async fn delete_worker(
+    workers: &Api<Worker>,
+    name: &str,
+    uid: String,
+) -> Result<(), ReconcileError> {
+    let only = Preconditions { uid: Some(uid), ..Preconditions::default() };
+    let gone = workers.delete(name, &DeleteParams::default().preconditions(only)).await;
+    unless(gone, |error| not_found(error) || conflict(error), || format!("delete worker `{name}`"))
+}
+
 pub(crate) fn already_exists(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
 }
 
-pub(crate) fn conflict(error: &kube::Error) -> bool {
+fn conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.reason == "Conflict")
 }
 

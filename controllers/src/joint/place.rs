@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
-use sedge_api::resources::{EdgeNode, JointInferenceServiceSpec, NodeRole, is_true};
+use sedge_api::resources::{EdgeNode, JointInferenceServiceSpec, NodeRole, NodeSelection, is_true};
 
 use super::Observed;
 use crate::jobs::{node_labels, spread};
@@ -27,15 +27,22 @@ pub(super) fn edges<'a>(observed: &'a Observed, spec: &JointInferenceServiceSpec
     let nodes = &spec.edge.nodes;
     let mut edges: BTreeMap<String, Option<&EdgeNode>> =
         nodes.names.iter().map(|name| (name.clone(), None)).collect();
-    let selector = nodes.selector.clone().and_then(|selector| Selector::try_from(selector).ok());
+    let selector = selector(nodes);
     for node in observed.nodes.iter().map(AsRef::as_ref) {
         let name = node.name_any();
-        let matches = selector.as_ref().is_some_and(|selector| selector.matches(&node_labels(node)));
-        if matches || edges.contains_key(&name) {
+        if selects(selector.as_ref(), node) || edges.contains_key(&name) {
             edges.insert(name, Some(node));
         }
     }
     edges.into_iter().map(|(name, node)| Edge { name, node }).collect()
+}
+
+fn selector(nodes: &NodeSelection) -> Option<Selector> {
+    Selector::try_from(nodes.selector.clone()?).ok()
+}
+
+fn selects(selector: Option<&Selector>, node: &EdgeNode) -> bool {
+    selector.is_some_and(|selector| selector.matches(&node_labels(node)))
 }
 
 /// The node of the cloud's side: the one that it is on, while that may serve it; else one of those that may.
@@ -52,12 +59,13 @@ pub(super) fn cloud(
     edges: &[Edge<'_>],
 ) -> Cloud {
     let Some(side) = &spec.cloud else { return Cloud { node: None, again_after: None } };
-    let selector = side.node_selector.clone().and_then(|selector| Selector::try_from(selector).ok());
+    let selector = selector(&side.nodes);
     // A node has one service of a name: it cannot be both sides.
     let may = |node: &&EdgeNode| {
-        let matches = match &selector {
-            Some(selector) => selector.matches(&node_labels(node)),
-            None => node.spec.role == NodeRole::Cloud,
+        let matches = if side.nodes.is_empty() {
+            node.spec.role == NodeRole::Cloud
+        } else {
+            side.nodes.names.contains(&node.name_any()) || selects(selector.as_ref(), node)
         };
         matches && !edges.iter().any(|edge| edge.name == node.name_any())
     };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, future, stream};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::api::{Api, PostParams};
 use kube::runtime::controller::{Action as Requeue, Config, applier};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{Action, Decision, Observed, decide};
-use crate::jobs::{Failures, ReconcileError, already_exists, conflict, failed, list, not_found, unless};
+use crate::jobs::{Failures, ReconcileError, declare_worker, delete_worker, failed, list, not_found, unless};
 
 /// How often counts are written.
 const COUNTS: Duration = Duration::from_secs(2);
@@ -289,25 +289,14 @@ impl Apis {
     async fn act(&self, service: &Service, action: Action) -> Result<(), ReconcileError> {
         let params = PostParams::default();
         match action {
-            Action::DeclareWorker(worker) => {
-                let made = self.workers.create(&params, &worker).await;
-                unless(made, already_exists, || format!("declare worker `{}`", worker.name_any()))
-            }
+            Action::DeclareWorker(worker) => declare_worker(&self.workers, &worker).await,
             Action::RewriteWorker(worker) => {
                 // It bears the resourceVersion that was decided on.
                 let name = worker.name_any();
                 let written = self.workers.replace(&name, &params, &worker).await;
                 unless(written, not_found, || format!("rewrite worker `{name}`"))
             }
-            Action::DeleteWorker { name, uid } => {
-                let only = Preconditions { uid: Some(uid), ..Preconditions::default() };
-                let gone = self.workers.delete(&name, &DeleteParams::default().preconditions(only)).await;
-                unless(
-                    gone,
-                    |error| not_found(error) || conflict(error),
-                    || format!("delete worker `{name}`"),
-                )
-            }
+            Action::DeleteWorker { name, uid } => delete_worker(&self.workers, &name, uid).await,
             Action::WriteStatus { status, .. } => {
                 let mut replaced = service.clone();
                 replaced.status = Some(*status);

@@ -76,8 +76,11 @@ impl Place<'_> {
             refused: report.refused,
             hard_share: share(report.hard, report.samples),
             latency: latency([report].into_iter()),
-            offload: (self.side == ServingSide::Edge && report.breaker.is_some())
-                .then_some(OffloadCount { requests: report.offloaded, failures: report.offload_failures }),
+            offload: (self.side == ServingSide::Edge && report.breaker.is_some()).then_some(OffloadCount {
+                requests: report.offloaded,
+                failures: report.offload_failures,
+                hedges: report.hedges,
+            }),
             breaker: report.breaker,
         }
     }
@@ -101,8 +104,11 @@ pub(super) fn report(
         any.then(|| rounded(reports().map(|r| r.requests_per_second).sum::<f64>(), 10.0));
     status.hard_share = share(sum(|r| r.hard), sum(|r| r.samples));
     status.latency = latency(reports());
-    status.offload = (any && cloud_wanted)
-        .then(|| OffloadCount { requests: sum(|r| r.offloaded), failures: sum(|r| r.offload_failures) });
+    status.offload = (any && cloud_wanted).then(|| OffloadCount {
+        requests: sum(|r| r.offloaded),
+        failures: sum(|r| r.offload_failures),
+        hedges: sum(|r| r.hedges),
+    });
 
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let (wanted, waiting): (usize, Vec<(&Place<'_>, String)>) =

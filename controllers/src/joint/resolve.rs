@@ -32,8 +32,8 @@ pub(super) fn validate(observed: &Observed) -> Result<(), Unmet> {
     if let Some(selector) = &spec.edge.nodes.selector {
         parse_selector("edge.nodes.selector", selector)?;
     }
-    if let Some(selector) = spec.cloud.as_ref().and_then(|cloud| cloud.node_selector.as_ref()) {
-        parse_selector("cloud.nodeSelector", selector)?;
+    if let Some(selector) = spec.cloud.as_ref().and_then(|cloud| cloud.nodes.selector.as_ref()) {
+        parse_selector("cloud.nodes.selector", selector)?;
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //! again is the same as before. Called by `decide`.
 
 use sedge_api::resources::{
-    MiningTask, OffloadTask, PinnedRevision, Role, ServingSide, ServingTask, Worker, WorkerSpec,
+    MiningTask, OffloadTask, PinnedRevision, PinnedSide, Role, SentToCloud, ServingSide, ServingTask, Side,
+    Worker, WorkerSpec,
 };
 
 use super::names::{client_name, side_worker};
@@ -11,15 +12,8 @@ use crate::jobs::Job;
 /// The Worker of the edge `node`.
 pub(super) fn edge(job: &Job, pinned: &PinnedRevision, node: &str) -> Worker {
     let spec = &pinned.spec;
-    let side = &spec.edge;
     let mining = spec.hard_example_mining.as_ref();
     let task = ServingTask {
-        service: client_name(job),
-        side: ServingSide::Edge,
-        revision: pinned.revision,
-        instances: side.instances,
-        queue: side.queue,
-        batching: side.batching,
         mining: mining.map(|mining| MiningTask {
             miner: mining.miner,
             plugin: pinned.miner.clone(),
@@ -29,49 +23,52 @@ pub(super) fn edge(job: &Job, pinned: &PinnedRevision, node: &str) -> Worker {
         offload: spec.cloud.as_ref().map(|_| OffloadTask {
             asks: cloud_name(job),
             deadline: spec.offload.deadline,
+            hedge_after: spec.offload.hedge_after,
             requests_per_second: spec.offload.requests_per_second,
             share: spec.offload.share,
             send: spec.offload.send,
             cloud_absent: spec.offload.cloud_absent,
         }),
-        rollout: spec.rollout.clone(),
         keep: mining.and_then(|mining| mining.keep.clone()),
+        ..task(job, pinned, ServingSide::Edge, &spec.edge)
     };
-    job.worker(
-        edge_name(job, node),
-        WorkerSpec {
-            node: node.to_owned(),
-            role: Role::Inferencer,
-            job: job.reference(),
-            plugin: pinned.edge.plugin.clone(),
-            model: pinned.edge.model.clone(),
-            engines: pinned.edge.engines.clone(),
-            parameters: side.parameters.clone(),
-            datasets: Vec::new(),
-            resources: side.resources,
-            aggregation: None,
-            serving: Some(task),
-            joins: None,
-        },
-    )
+    worker(job, edge_name(job, node), node, (&spec.edge, &pinned.edge), task)
 }
 
 /// The Worker of the cloud's side on `node`; none where the revision has no such side.
 pub(super) fn cloud(job: &Job, pinned: &PinnedRevision, node: &str) -> Option<Worker> {
-    let side = pinned.spec.cloud.as_ref()?;
-    let runs = pinned.cloud.as_ref()?;
-    let task = ServingTask {
+    let (side, runs) = (pinned.spec.cloud.as_ref()?, pinned.cloud.as_ref()?);
+    let mut task = task(job, pinned, ServingSide::Cloud, side);
+    // Probes are requests of applications: a cloud that is sent the edge's outputs does not understand them.
+    if pinned.spec.offload.send == SentToCloud::Outputs {
+        task.rollout.probes.clear();
+    }
+    Some(worker(job, cloud_name(job), node, (side, runs), task))
+}
+
+/// What both sides are told.
+fn task(job: &Job, pinned: &PinnedRevision, word: ServingSide, side: &Side) -> ServingTask {
+    ServingTask {
         service: client_name(job),
-        side: ServingSide::Cloud,
+        side: word,
         revision: pinned.revision,
         instances: side.instances,
         queue: side.queue,
         batching: side.batching,
         mining: None,
         offload: None,
-        rollout: cloud_rollout(pinned),
+        rollout: pinned.spec.rollout.clone(),
         keep: None,
-    };
+    }
+}
+
+fn worker(
+    job: &Job,
+    name: String,
+    node: &str,
+    (side, runs): (&Side, &PinnedSide),
+    task: ServingTask,
+) -> Worker {
     let spec = WorkerSpec {
         node: node.to_owned(),
         role: Role::Inferencer,
@@ -86,16 +83,7 @@ pub(super) fn cloud(job: &Job, pinned: &PinnedRevision, node: &str) -> Option<Wo
         serving: Some(task),
         joins: None,
     };
-    Some(job.worker(cloud_name(job), spec))
-}
-
-/// Probes are requests of applications: a cloud that is sent the edge's outputs does not understand them.
-fn cloud_rollout(pinned: &PinnedRevision) -> sedge_api::resources::RolloutPolicy {
-    let mut rollout = pinned.spec.rollout.clone();
-    if pinned.spec.offload.send == sedge_api::resources::SentToCloud::Outputs {
-        rollout.probes.clear();
-    }
-    rollout
+    job.worker(name, spec)
 }
 
 pub(super) fn edge_name(job: &Job, node: &str) -> String {

@@ -4,21 +4,30 @@
 //!  cases (graph, inputs) × engines of this node × { direct, guest } ──▶ every call's time ──▶ median, p99
 //! ```
 //! The ways of one case take turns, in rounds, in one process, so that what else the machine does hits all alike.
-//! Run by `cargo xtask bench tensors`, which says in SEDGE_PLUGINS where the plugins are and in SEDGE_BENCH_MODELS
-//! where models out of packages are, and reads the JSON that this prints.
+//! Beside each engine's times stands how far its outputs lie from the first engine's, and how many of ONNX's own node
+//! tests it computes: that is what engines are compared by.
+//!
+//! Run by `cargo xtask bench tensors`, which says in SEDGE_PLUGINS where the plugins are, in SEDGE_BENCH_MODELS where
+//! models out of packages are, and in SEDGE_ONNX_NODE_TESTS where those tests are, and reads the JSON that this prints.
 
 mod cases;
+mod coverage;
 #[path = "../../tests/found/mod.rs"]
 mod found;
 mod memory;
+#[path = "../../tests/observers/mod.rs"]
+mod observers;
 mod ways;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use sedge_host::nn::Tensor;
 use serde_json::{Value, json};
 
 use self::cases::Case;
+use self::coverage::numbers;
 use self::ways::{Bench, Way};
 
 /// Rounds of one case; the first is not counted.
@@ -54,15 +63,20 @@ fn measure(cases: &[Case]) -> Value {
         .flat_map(|case| bench.engines().into_iter().map(move |engine| (case, engine)))
         .filter_map(|(case, engine)| in_parallel(&bench, case, &engine))
         .collect();
-    json!({"engines": bench.engine_names(), "figures": figures, "parallel": parallel})
+    let coverage = coverage::measure(bench.graphs(), &bench.engines());
+    json!({
+        "engines": bench.engine_names(), "figures": figures, "parallel": parallel, "coverage": coverage,
+    })
 }
 
 /// Median, p99 and copies of each way to compute `case`.
 fn of_case(bench: &Bench, case: &Case) -> Vec<Value> {
     let mut ways: Vec<(String, Way, Vec<Duration>)> = Vec::new();
+    let mut outputs = BTreeMap::new();
     for engine in bench.engines() {
         match bench.ready(case, &engine) {
             Ok(ready) => {
+                outputs.insert(engine.clone(), ready.outputs());
                 ways.push((engine.clone(), ready.direct(), Vec::new()));
                 ways.push((engine, ready.guest(), Vec::new()));
             }
@@ -78,6 +92,7 @@ fn of_case(bench: &Bench, case: &Case) -> Vec<Value> {
             }
         }
     }
+    let preferred = bench.engines().into_iter().rev().find_map(|engine| outputs.get(&engine));
     let figures = ways.into_iter().map(|(engine, way, mut times)| {
         times.sort();
         let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e6;
@@ -87,9 +102,20 @@ fn of_case(bench: &Bench, case: &Case) -> Vec<Value> {
             "case": case.name, "train": case.train, "engine": engine, "way": way.name(),
             "median_us": at(50), "p99_us": at(99), "calls": times.len(),
             "copied_bytes": way.copied(bench), "held_bytes": held,
+            "apart": preferred.zip(outputs.get(&engine)).map(|(theirs, ours)| apart(ours, theirs)),
         })
     });
     figures.collect()
+}
+
+/// The largest difference of an element, in parts of the largest element of its output.
+fn apart(ours: &[Tensor], theirs: &[Tensor]) -> f64 {
+    let of_output = |(ours, theirs): (&Tensor, &Tensor)| {
+        let (ours, theirs) = (numbers(ours), numbers(theirs));
+        let largest = theirs.iter().fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+        ours.iter().zip(&theirs).fold(0.0, |apart: f64, (a, b)| apart.max((a - b).abs())) / largest
+    };
+    ours.iter().zip(theirs).map(of_output).fold(0.0, f64::max)
 }
 
 /// How many times as much two workers do on two cores as one does, each worker with a thread and a guest of its own.

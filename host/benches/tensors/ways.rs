@@ -10,11 +10,12 @@ use bytes::Bytes;
 use sedge_api::Digest;
 use sedge_host::model::{Binding, Model, Weights, bind};
 use sedge_host::nn::{EngineSettings, Graph, GraphOptions, Graphs, Tensor, copies};
-use sedge_host::runtime::{Component, Grants, Metric, Observer, Runtime, Trainer};
+use sedge_host::runtime::{Component, Grants, Runtime, Trainer};
 use tokio_util::sync::CancellationToken;
 
 use super::cases::Case;
 use super::found;
+use super::observers::Printed;
 
 /// Calls before the first that is looked at: the first makes new weights, later ones write over them.
 const SETTLE: usize = 3;
@@ -44,6 +45,11 @@ impl Bench {
         let plugin = runtime.component(&Digest::of(&bytes), || Ok(Bytes::from(bytes)));
         let plugin = plugin.expect("the plugin compiles");
         Self { executor: executor.expect("an executor"), runtime, plugin, _cache: cache }
+    }
+
+    /// All that load graphs.
+    pub fn graphs(&self) -> &Graphs {
+        self.runtime.graphs()
     }
 
     /// With their versions.
@@ -86,6 +92,13 @@ impl Ready {
         Way { ready: self.clone(), guest: true }
     }
 
+    /// What one call gives.
+    pub fn outputs(&self) -> Vec<Tensor> {
+        let inputs = [&self.given[..], &self.weights].concat();
+        let outputs = self.graph.compute(inputs).expect("it computes");
+        outputs.into_iter().map(|(_, tensor)| tensor).collect()
+    }
+
     /// What the plugin `bench-step` does, without the sandbox.
     fn compute(self, calls: usize) -> Vec<Duration> {
         let Self { mut graph, given, mut weights, train } = self;
@@ -124,7 +137,7 @@ impl Ready {
             })),
             memory_bytes: 2 << 30,
             call: Duration::from_secs(600),
-            observer: Arc::new(Silent),
+            observer: Arc::new(Printed),
             cancel: CancellationToken::new(),
         };
         let tensors = self.given.into_iter().chain(self.weights).collect();
@@ -182,17 +195,5 @@ impl Way {
         // Beside what a call copies there is what it does once, and in the guest the eight bytes that it notes.
         let noted = if self.guest { 8 } else { 0 };
         (of(1 + CALLS) - of(1)) / CALLS - noted
-    }
-}
-
-struct Silent;
-
-impl Observer for Silent {
-    fn log(&self, line: &str) {
-        eprintln!("{line}");
-    }
-    fn progress(&self, _: u64, _: u64, _: &[Metric]) {}
-    fn should_stop(&self) -> bool {
-        false
     }
 }

@@ -12,40 +12,42 @@ use super::proto::tensor_proto::{DataLocation, DataType};
 use super::proto::{GraphProto, ModelProto, TensorProto};
 
 /// Brings in what lies elsewhere; `read` gives so many bytes from an offset of a file, named relative to the ONNX
-/// file's folder.
+/// file's folder. Gives how many tensors came.
 ///
 /// Refused are locations outside of that folder, and lengths that are not those of the tensor's shape.
 pub fn inline_external(
     model: &mut ModelProto,
     mut read: impl FnMut(&Path, u64, usize) -> std::io::Result<Bytes>,
-) -> Result<(), OnnxError> {
-    model.graph.as_mut().map_or(Ok(()), |graph| graph_tensors(graph, &mut read))
+) -> Result<usize, OnnxError> {
+    model.graph.as_mut().map_or(Ok(0), |graph| graph_tensors(graph, &mut read))
 }
 
 fn graph_tensors(
     graph: &mut GraphProto,
     read: &mut impl FnMut(&Path, u64, usize) -> std::io::Result<Bytes>,
-) -> Result<(), OnnxError> {
+) -> Result<usize, OnnxError> {
+    let mut count = 0;
     for tensor in &mut graph.initializer {
-        inline(tensor, read)?;
+        count += usize::from(inline(tensor, read)?);
     }
     for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
         for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
-            inline(tensor, read)?;
+            count += usize::from(inline(tensor, read)?);
         }
         for body in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-            graph_tensors(body, read)?;
+            count += graph_tensors(body, read)?;
         }
     }
-    Ok(())
+    Ok(count)
 }
 
+/// Whether it lay elsewhere.
 fn inline(
     tensor: &mut TensorProto,
     read: &mut impl FnMut(&Path, u64, usize) -> std::io::Result<Bytes>,
-) -> Result<(), OnnxError> {
+) -> Result<bool, OnnxError> {
     if tensor.data_location != Some(DataLocation::External.into()) {
-        return Ok(());
+        return Ok(false);
     }
     let name = tensor.name.clone().unwrap_or_default();
     let entry = |key: &str| {
@@ -84,7 +86,7 @@ fn inline(
     tensor.raw_data = Some(bytes);
     tensor.external_data.clear();
     tensor.data_location = None;
-    Ok(())
+    Ok(true)
 }
 
 fn byte_len(tensor: &TensorProto) -> Option<usize> {
@@ -123,11 +125,11 @@ mod tests {
     #[test]
     fn bytes_beside_the_file_are_brought_in() {
         let mut model = model(&[("location", "model.onnx.data"), ("offset", "64"), ("length", "24")]);
-        inline_external(&mut model, |path, offset, length| {
+        let read = |path: &Path, offset, length| {
             assert_eq!((path, offset), (Path::new("model.onnx.data"), 64));
             Ok(vec![7; length].into())
-        })
-        .unwrap();
+        };
+        assert_eq!(inline_external(&mut model, read).unwrap(), 1);
         let tensor = &model.graph.unwrap().initializer[0];
         assert_eq!(tensor.raw_data.as_deref(), Some(&[7; 24][..]));
         assert_eq!((tensor.data_location, tensor.external_data.len()), (None, 0));

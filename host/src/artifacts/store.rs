@@ -15,6 +15,9 @@ use crate::model::mapped;
 /// Ending of a blob that is still arriving.
 const PART: &str = ".part";
 
+/// As much of a graph as is kept in memory rather than as a mapping of its own.
+const SMALL: u64 = 4 << 20;
+
 /// The store's folder.
 pub(super) struct Store {
     blobs: Dir,
@@ -53,8 +56,6 @@ impl Store {
 
     /// As [`Self::read`]; a large blob is mapped, for whoever keeps it.
     pub(super) fn graph(&self, digest: &Digest, limit: u64) -> io::Result<Bytes> {
-        /// As much as is kept in memory rather than as a mapping of its own.
-        const SMALL: u64 = 4 << 20;
         let name = digest.hex();
         match self.blobs.metadata(&name) {
             Ok(blob) if blob.is_file() && blob.len() > SMALL && blob.len() <= limit => {
@@ -192,6 +193,44 @@ mod tests {
         drop(earlier);
         later.keep().unwrap();
         assert_eq!(store.read(&digest, 5).unwrap(), "hello");
+    }
+
+    #[test]
+    fn a_graph_is_read_where_it_is_small_and_mapped_where_it_is_large() {
+        let (folder, store) = store();
+        for len in [3, SMALL as usize, SMALL as usize + 1, SMALL as usize + 5000] {
+            let content: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let digest = Digest::of(&content);
+            let mut incoming = store.receive(digest, len as u64).unwrap();
+            incoming.write(&content).unwrap();
+            incoming.keep().unwrap();
+
+            let graph = store.graph(&digest, len as u64).unwrap();
+            assert!(graph == content, "{len} bytes");
+            // A mapping shows what becomes of the file; what was read does not.
+            let mapped = len as u64 > SMALL;
+            let blob = folder.path().join("blobs").join(digest.hex());
+            let mut file = std::fs::File::options().write(true).open(&blob).unwrap();
+            file.write_all(&[255]).unwrap();
+            assert_eq!(graph[0], if mapped { 255 } else { 0 }, "{len} bytes");
+            // Who holds it may go on when the store has dropped it.
+            std::fs::remove_file(&blob).unwrap();
+            assert_eq!(graph[len - 1], content[len - 1]);
+            assert_eq!(store.graph(&digest, u64::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn a_graph_beyond_its_limit_is_neither_read_nor_mapped() {
+        let (_folder, store) = store();
+        let content = vec![7; SMALL as usize + 1];
+        let digest = Digest::of(&content);
+        let mut incoming = store.receive(digest, content.len() as u64).unwrap();
+        incoming.write(&content).unwrap();
+        incoming.keep().unwrap();
+        for limit in [SMALL, SMALL - 1, 0] {
+            assert!(store.graph(&digest, limit).is_err(), "{limit}");
+        }
     }
 
     #[test]

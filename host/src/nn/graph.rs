@@ -67,7 +67,7 @@ pub struct Memory {
     /// At most, at one time.
     pub bytes: u64,
     /// The largest single value in it: which node makes it, its shape and bytes.
-    pub largest: Option<String>,
+    pub largest: Option<Arc<str>>,
 }
 
 /// A loaded graph.

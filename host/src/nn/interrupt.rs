@@ -13,7 +13,10 @@ use parking_lot::Mutex;
 use super::error::{ErrorCode, NnError};
 
 /// What an engine gives to be stopped by.
-pub(super) type Stop = dyn Fn() + Send + Sync;
+pub(super) trait Stop: Send + Sync {
+    /// Ends the compute under way, from any thread.
+    fn stop(&self);
+}
 
 /// Ends the computes of one call.
 #[derive(Clone, Default)]
@@ -23,7 +26,7 @@ pub struct Interrupt(Arc<Mutex<State>>);
 struct State {
     ended: bool,
     /// Of the compute under way. Called under the lock, so never after that compute.
-    stop: Option<Arc<Stop>>,
+    stop: Option<Arc<dyn Stop>>,
 }
 
 thread_local! {
@@ -41,7 +44,7 @@ impl Interrupt {
         let mut state = self.0.lock();
         state.ended = true;
         if let Some(stop) = &state.stop {
-            stop();
+            stop.stop();
         }
     }
 
@@ -73,21 +76,20 @@ pub(super) fn check() -> Result<(), NnError> {
     }
 }
 
-/// Computes by `run`, which `stop`, made where this thread's compute can be ended at all, ends.
-pub(super) fn under_way<S: Send + Sync + 'static, R>(
-    make: impl FnOnce() -> Result<S, NnError>,
-    stop: fn(&S),
+/// Computes by `run`, which what `make` gives can stop; it is asked for where this thread's compute can be ended at all.
+/// When this returns, nobody stops it any more.
+pub(super) fn under_way<S: Stop + 'static, R>(
+    make: impl FnOnce() -> Result<Arc<S>, NnError>,
     run: impl FnOnce(Option<&S>) -> Result<R, NnError>,
 ) -> Result<R, NnError> {
     let Some(interrupt) = ENTERED.with_borrow(Clone::clone) else { return run(None) };
-    let handle = Arc::new(make()?);
+    let handle = make()?;
     {
         let mut state = interrupt.0.lock();
         if state.ended {
             return Err(ended());
         }
-        let handle = Arc::clone(&handle);
-        state.stop = Some(Arc::new(move || stop(&handle)));
+        state.stop = Some(Arc::clone(&handle) as Arc<dyn Stop>);
     }
     // Also when the engine panics.
     let under_way = UnderWay(&interrupt);
@@ -115,13 +117,20 @@ mod tests {
 
     use super::*;
 
+    impl Stop for AtomicUsize {
+        fn stop(&self) {
+            self.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     fn compute(stopped: &Arc<AtomicUsize>, during: impl FnOnce()) -> Result<(), NnError> {
-        let make = || Ok(Arc::clone(stopped));
-        let stop = |stopped: &Arc<AtomicUsize>| _ = stopped.fetch_add(1, Ordering::SeqCst);
-        under_way(make, stop, |_| {
-            during();
-            Ok(())
-        })
+        under_way(
+            || Ok(Arc::clone(stopped)),
+            |_| {
+                during();
+                Ok(())
+            },
+        )
     }
 
     #[test]

@@ -22,6 +22,8 @@ const KEPT: usize = 16;
 /// Elements of floating point that are looked at: scales are few, and states that change with every call are not.
 const MAX_DECIDING_FLOATS: usize = 16;
 
+type Known = Result<Memory, Arc<str>>;
+
 /// A graph with its memory.
 pub(super) struct Measured {
     graph: Arc<dyn Graph>,
@@ -31,8 +33,8 @@ pub(super) struct Measured {
     threads: usize,
     /// Whether the engine keeps to a bound of its own where there is no other.
     bounded: bool,
-    /// Shapes, and what they come to; the latest first.
-    kept: Mutex<Vec<(Vec<u64>, Arc<Bound>)>>,
+    /// Shapes, and what they come to, or why that cannot be told; the latest first.
+    kept: Mutex<Vec<(Vec<u64>, Known)>>,
     freezer: Option<Freezer>,
 }
 
@@ -49,13 +51,12 @@ impl Measured {
         Self { graph, outline, deciding, threads, bounded, kept: Mutex::default(), freezer }
     }
 
-    fn bound(&self, inputs: &[(usize, &Tensor)]) -> Arc<Bound> {
+    fn bound(&self, inputs: &[(usize, &Tensor)]) -> Known {
         let key = self.key(inputs);
         let mut kept = self.kept.lock();
         if let Some(at) = kept.iter().position(|(shapes, _)| *shapes == key) {
-            let bound = Arc::clone(&kept[at].1);
             kept[..=at].rotate_right(1);
-            return bound;
+            return kept[0].1.clone();
         }
         drop(kept);
         let ports = self.graph.inputs();
@@ -68,10 +69,15 @@ impl Measured {
                 elements: self.elements(at, tensor),
             })
             .collect();
-        let bound = Arc::new(self.outline.bound(&given, self.threads));
+        let bound = match self.outline.bound(&given, self.threads) {
+            Bound::Bytes { bytes, largest } => {
+                Ok(Memory { bytes, largest: (!largest.is_empty()).then(|| largest.into()) })
+            }
+            Bound::Unknown { why } => Err(why.into()),
+        };
         let mut kept = self.kept.lock();
         kept.truncate(KEPT - 1);
-        kept.insert(0, (key, Arc::clone(&bound)));
+        kept.insert(0, (key, bound.clone()));
         bound
     }
 
@@ -140,13 +146,10 @@ impl Graph for Measured {
         if given.len() != ports.len() {
             return Ok(Memory::default());
         }
-        let bound = self.bound(&given);
-        match &*bound {
-            Bound::Bytes { bytes, largest } => {
-                Ok(Memory { bytes: *bytes, largest: (!largest.is_empty()).then(|| largest.as_str().into()) })
-            }
-            Bound::Unknown { .. } if self.bounded => Ok(Memory::default()),
-            Bound::Unknown { why } => Err(unknown(why)),
+        match self.bound(&given) {
+            Ok(memory) => Ok(memory),
+            Err(_) if self.bounded => Ok(Memory::default()),
+            Err(why) => Err(unknown(&why)),
         }
     }
 

@@ -93,8 +93,7 @@ impl Aggregate {
                 Err(error) => Err(call::failure(&fold.store, &error)),
             }
         };
-        let (fold, answer) =
-            self.calls.run(&self.grants.cancel, self.grants.call, body).await?;
+        let (fold, answer) = self.calls.run(&self.grants.cancel, self.grants.call, body).await?;
         self.fold = Some(fold);
         Ok(answer)
     }

@@ -120,9 +120,9 @@ impl State {
         let mut charges = Vec::with_capacity(handles.len());
         let mut invalid = None;
         for (name, handle) in handles {
-            let guest = self.table.delete(handle)?;
-            charges.push(Arc::clone(&guest.charge));
-            match guest.into_tensor() {
+            let (tensor, charge) = self.table.delete(handle)?.into_parts();
+            charges.push(charge);
+            match tensor {
                 Ok(tensor) => tensors.push((name, tensor)),
                 Err(error) => {
                     let message = format!("input `{name:.100}`: {}", error.message);

@@ -14,7 +14,7 @@ use crate::nn::{self, DType, MAX_RANK, NnError, Tensor, check_len, copies};
 pub struct GuestTensor {
     content: Content,
     /// The memory it stands for, shared by all handles to the same tensor.
-    pub charge: Arc<Charge>,
+    charge: Arc<Charge>,
 }
 
 enum Content {
@@ -35,10 +35,16 @@ impl GuestTensor {
 
     /// The tensor, or what is wrong with how the guest made it.
     pub fn into_tensor(self) -> Result<Tensor, NnError> {
-        match self.content {
+        self.into_parts().0
+    }
+
+    /// As [`Self::into_tensor`], and the memory that it stands for.
+    pub fn into_parts(self) -> (Result<Tensor, NnError>, Arc<Charge>) {
+        let tensor = match self.content {
             Content::Valid(tensor) => Ok(tensor),
             Content::Invalid { error, .. } => Err(error),
-        }
+        };
+        (tensor, self.charge)
     }
 }
 

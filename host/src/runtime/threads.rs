@@ -86,7 +86,12 @@ fn live(number: u64, shared: &Weak<Shared>, first: Work) {
 }
 
 /// Wait for work as an idle thread. None: none came for long, or the runtime has ended.
-fn rest(number: u64, shared: &Weak<Shared>, sender: &Sender<Work>, receiver: &Receiver<Work>) -> Option<Work> {
+fn rest(
+    number: u64,
+    shared: &Weak<Shared>,
+    sender: &Sender<Work>,
+    receiver: &Receiver<Work>,
+) -> Option<Work> {
     shared.upgrade()?.idle.lock().threads.push((number, sender.clone()));
     match receiver.recv_timeout(KEPT) {
         Ok(work) => Some(work),

@@ -66,10 +66,8 @@ impl model::HostWeights for State {
         }
         let mut named: Vec<(String, Tensor, Arc<Charge>)> = Vec::with_capacity(tensors.len());
         for (name, handle) in tensors {
-            let guest = self.table.delete(handle)?;
-            let charge = Arc::clone(&guest.charge);
-            let tensor =
-                guest.into_tensor().map_err(|e| wasmtime::format_err!("weight `{name:.100}`: {e}"))?;
+            let (tensor, charge) = self.table.delete(handle)?.into_parts();
+            let tensor = tensor.map_err(|e| wasmtime::format_err!("weight `{name:.100}`: {e}"))?;
             named.push((name, tensor, charge));
         }
         named.sort_by(|a, b| a.0.cmp(&b.0));

@@ -37,7 +37,8 @@ pub(super) fn calls(batching: Option<Batching>) -> Calls<NamedTensors, NamedTens
 
 /// Each request is computed by itself.
 pub(super) fn alone<O: Send + 'static>() -> Calls<NamedTensors, O> {
-    let small = |input: &NamedTensors| input.iter().map(|(_, tensor)| tensor.byte_len()).sum::<usize>() <= SMALL;
+    let small =
+        |input: &NamedTensors| input.iter().map(|(_, tensor)| tensor.byte_len()).sum::<usize>() <= SMALL;
     Calls { gather: Box::new(single), alone: small }
 }
 
@@ -124,7 +125,9 @@ mod tests {
         call
     }
 
-    fn gather(samples: usize) -> impl Fn(&Queue<NamedTensors, NamedTensors>) -> Call<NamedTensors, NamedTensors> {
+    fn gather(
+        samples: usize,
+    ) -> impl Fn(&Queue<NamedTensors, NamedTensors>) -> Call<NamedTensors, NamedTensors> {
         let calls = calls(Some(Batching { samples, delay: Duration::ZERO }));
         move |queue| (calls.gather)(queue, first(queue)).unwrap()
     }

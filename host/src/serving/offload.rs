@@ -1,15 +1,18 @@
 //! Asking the cloud: within its deadline and budget, and not while it does not answer.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::{Either, select};
 use parking_lot::RwLock;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Breaker, State};
 use super::budget::{Budget, Rates};
-use super::protocol::client::{Client, ClientError};
+use super::protocol::client::{Answered, Client, ClientError};
 use crate::link::backoff::Backoff;
 use crate::runtime::NamedTensors;
 
@@ -24,6 +27,8 @@ pub(crate) struct Policy {
     pub endpoint: String,
     /// From the decision to ask to the answer.
     pub deadline: Duration,
+    /// Where there is no answer after this, a second request is sent, and the first answer counts.
+    pub hedge_after: Option<Duration>,
     pub rates: Rates,
     /// Send what the edge's model put out rather than what came in.
     pub sends_outputs: bool,
@@ -37,13 +42,23 @@ pub(super) struct Cloud {
     service: String,
     link: RwLock<Option<Arc<Link>>>,
     breaker: Breaker,
+    /// Second requests that were sent.
+    hedges: AtomicU64,
 }
 
 struct Link {
     policy: Policy,
     budget: Budget,
     /// None: there is no cloud.
-    client: Option<Client>,
+    clients: Option<Clients>,
+}
+
+/// Each connects when it is first needed.
+#[derive(Clone)]
+struct Clients {
+    first: Client,
+    /// For second requests: what holds up the first one's connection does not hold up this.
+    second: Client,
 }
 
 /// Why the cloud did not answer.
@@ -65,7 +80,12 @@ pub(super) enum Unanswered {
 
 impl Cloud {
     pub fn new(service: &str) -> Self {
-        Self { service: service.to_owned(), link: RwLock::default(), breaker: Breaker::default() }
+        Self {
+            service: service.to_owned(),
+            link: RwLock::default(),
+            breaker: Breaker::default(),
+            hedges: AtomicU64::new(0),
+        }
     }
 
     /// Ask as `policy` says from now on; Err: its endpoint is none.
@@ -79,18 +99,21 @@ impl Cloud {
         if before.is_some_and(|link| link.policy == policy) {
             return Ok(());
         }
-        let client = match before {
-            // The connection stands.
-            Some(link) => link.client.clone(),
+        let clients = match before {
+            // The connections stand.
+            Some(link) => link.clients.clone(),
             None => {
                 self.breaker.reset();
                 match policy.endpoint.as_str() {
                     "" => None,
-                    endpoint => Some(Client::connect_lazy(endpoint).map_err(|error| error.to_string())?),
+                    endpoint => {
+                        let client = || Client::connect_lazy(endpoint).map_err(|error| error.to_string());
+                        Some(Clients { first: client()?, second: client()? })
+                    }
                 }
             }
         };
-        *link = Some(Arc::new(Link { budget: Budget::new(policy.rates), policy, client }));
+        *link = Some(Arc::new(Link { budget: Budget::new(policy.rates), policy, clients }));
         Ok(())
     }
 
@@ -106,6 +129,11 @@ impl Cloud {
         }
     }
 
+    /// Second requests that were sent.
+    pub fn hedges(&self) -> u64 {
+        self.hedges.load(Ordering::Relaxed)
+    }
+
     pub fn breaker(&self) -> State {
         self.breaker.state()
     }
@@ -118,7 +146,7 @@ impl Cloud {
     ) -> Result<NamedTensors, Unanswered> {
         let link = self.link.read().clone();
         let Some(link) = link else { return Err(Unanswered::Absent("the service has no cloud")) };
-        let Some(client) = &link.client else {
+        let Some(clients) = &link.clients else {
             return Err(Unanswered::Absent("no node serves the cloud's side"));
         };
         if self.breaker.state() != State::Closed {
@@ -131,7 +159,7 @@ impl Cloud {
         let until = now + link.policy.deadline;
         let ours = deadline.is_none_or(|deadline| until <= deadline);
         let until = deadline.map_or(until, |deadline| deadline.min(until));
-        let asked = client.infer(&self.service, samples, until - now);
+        let asked = self.ask_hedged(&link, clients, samples, until);
         match tokio::time::timeout_at(until.into(), asked).await {
             Ok(Ok(answer)) => Ok(answer.outputs),
             Ok(Err(ClientError::Refused { message, .. })) => Err(Unanswered::Failed(message)),
@@ -146,6 +174,37 @@ impl Cloud {
                 self.breaker.trip();
                 Err(Unanswered::Failed(error.to_string()))
             }
+        }
+    }
+
+    /// Ask, and once more where the policy says so. What the first request fails with is what it comes to where
+    /// neither is answered.
+    async fn ask_hedged(
+        &self,
+        link: &Link,
+        clients: &Clients,
+        samples: NamedTensors,
+        until: Instant,
+    ) -> Result<Answered, ClientError> {
+        let left = || until.saturating_duration_since(Instant::now());
+        let Some(after) = link.policy.hedge_after else {
+            return clients.first.infer(&self.service, samples, left()).await;
+        };
+        // A copy of handles: the elements are shared.
+        let mut first = pin!(clients.first.infer(&self.service, samples.clone(), left()));
+        if let Ok(outcome) = tokio::time::timeout(after, first.as_mut()).await {
+            return outcome;
+        }
+        if !link.budget.spend(Instant::now()) {
+            return first.await;
+        }
+        self.hedges.fetch_add(1, Ordering::Relaxed);
+        let second = pin!(clients.second.infer(&self.service, samples, left()));
+        // The one that is not waited for is dropped, which tells the cloud to give it up.
+        match select(first, second).await {
+            Either::Left((Ok(answer), _)) | Either::Right((Ok(answer), _)) => Ok(answer),
+            Either::Left((Err(error), second)) => second.await.map_err(|_| error),
+            Either::Right((Err(_), first)) => first.await,
         }
     }
 
@@ -168,7 +227,7 @@ impl Cloud {
     async fn try_again(&self) {
         let link = self.link.read().clone();
         let Some((client, deadline)) =
-            link.as_ref().and_then(|link| Some((link.client.as_ref()?, link.policy.deadline)))
+            link.as_ref().and_then(|link| Some((&link.clients.as_ref()?.first, link.policy.deadline)))
         else {
             return;
         };
@@ -178,3 +237,6 @@ impl Cloud {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,11 +45,12 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 pub(super) type Start<I, O> =
     Box<dyn Fn() -> BoxFuture<'static, Result<Instance<I, O>, Failure>> + Send + Sync>;
 
+/// Makes one call of those that wait: the first, and others that it is joined with. None: they have been answered already.
+pub(super) type Gather<I, O> = Box<dyn Fn(&Queue<I, O>, Waiting<I, O>) -> Option<Call<I, O>> + Send + Sync>;
+
 /// How calls become calls of the plugin.
 pub(super) struct Calls<I, O> {
-    /// Makes one call of those that wait: the first, and others that it is joined with. None: they have been answered
-    /// already.
-    pub gather: Box<dyn Fn(&Queue<I, O>, Waiting<I, O>) -> Option<Call<I, O>> + Send + Sync>,
+    pub gather: Gather<I, O>,
     /// Whether a call may be answered by itself where it came in.
     pub alone: fn(&I) -> bool,
 }
@@ -285,7 +286,8 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
                 match self.start().await {
                     Ok(()) => backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY),
                     Err(failure) => {
-                        self.observer.log(&format!("no instance can be started: {}: {failure}", failure.reason));
+                        self.observer
+                            .log(&format!("no instance can be started: {}: {failure}", failure.reason));
                         self.refuse(&failure);
                         retry = Some(Box::pin(tokio::time::sleep(backoff.next())));
                     }
@@ -298,8 +300,8 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
 
     fn wants_more(&self) -> bool {
         let instances = self.queue.instances();
-        let wanted = instances < self.sizes.minimum
-            || (instances < self.sizes.maximum && self.queue.is_hungry());
+        let wanted =
+            instances < self.sizes.minimum || (instances < self.sizes.maximum && self.queue.is_hungry());
         wanted && !self.queue.is_closed()
     }
 

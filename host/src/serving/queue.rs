@@ -181,7 +181,8 @@ impl<I, O> Queue<I, O> {
                 return self.end(inner, ended);
             }
             let until = inner.since + patience;
-            if self.news.wait_until(&mut inner, until).timed_out() && Instant::now() >= inner.since + patience {
+            if self.news.wait_until(&mut inner, until).timed_out() && Instant::now() >= inner.since + patience
+            {
                 let too_many = inner.spare > 0 && inner.instances > self.minimum;
                 inner.since = Instant::now();
                 inner.spare = inner.idle.len();

@@ -73,6 +73,7 @@ impl Service {
             hard: stats.hard.load(Relaxed),
             offloaded: stats.offloaded.load(Relaxed),
             offload_failures: stats.offload_failures.load(Relaxed),
+            hedges: self.cloud.hedges(),
             p50_micros: micros(latency.p50),
             p90_micros: micros(latency.p90),
             p99_micros: micros(latency.p99),

@@ -79,6 +79,8 @@ pub(crate) struct Terms {
 pub(crate) struct Rollout {
     /// Requests in the protocol's JSON.
     pub probes: Vec<String>,
+    /// How long it may take to be ready, where another answers meanwhile.
+    pub deadline: Option<Duration>,
     pub probation: Duration,
     /// Share of answers that may fail.
     pub error_budget: f64,
@@ -183,6 +185,8 @@ fn policy(offload: &node::Offload) -> Result<Policy, String> {
     Ok(Policy {
         endpoint: offload.endpoint.clone(),
         deadline: Duration::from_millis(offload.deadline_millis.min(MAX_MILLIS)),
+        hedge_after: (offload.hedge_after_micros > 0)
+            .then(|| Duration::from_micros(offload.hedge_after_micros)),
         rates: Rates {
             per_second: rate("requests per second", offload.requests_per_second, f64::MAX)?,
             share: rate("share", offload.share, 1.0)?,
@@ -197,11 +201,13 @@ fn rollout(rollout: &node::Rollout) -> Result<Rollout, String> {
         return Err(format!("the rollout's error budget of {} is not from 0 to 1", rollout.error_budget));
     }
     let millis = |millis: u64| Duration::from_millis(millis.min(MAX_MILLIS));
+    let some = |given: u64| (given > 0).then(|| millis(given));
     Ok(Rollout {
         probes: rollout.probes.iter().take(MAX_PROBES).cloned().collect(),
+        deadline: some(rollout.deadline_millis),
         probation: millis(rollout.probation_millis),
         error_budget: rollout.error_budget,
-        latency_budget: (rollout.latency_budget_millis > 0).then(|| millis(rollout.latency_budget_millis)),
+        latency_budget: some(rollout.latency_budget_millis),
     })
 }
 
@@ -224,7 +230,8 @@ mod tests {
         let task = Task::parse(&edge()).unwrap();
         assert_eq!(task.recipe.sizes, Sizes { minimum: 1, maximum: 1, queue: 1 });
         assert_eq!(task.recipe.batching, None);
-        assert_eq!(task.terms.offload.unwrap().rates, Rates::default());
+        let policy = task.terms.offload.unwrap();
+        assert_eq!((policy.rates, policy.hedge_after), (Rates::default(), None));
     }
 
     #[test]

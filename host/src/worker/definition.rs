@@ -36,7 +36,7 @@ pub(super) enum Part {
     Train(Participation),
     Evaluate(Participation),
     Aggregate(Task),
-    Serve(serving::Task),
+    Serve(Box<serving::Task>),
 }
 
 /// Whose rounds it joins.
@@ -75,7 +75,9 @@ impl Definition {
             (WorkerRole::Trainer, Some(Wire::Participation(task))) => Part::Train(participation(task)),
             (WorkerRole::Evaluator, Some(Wire::Participation(task))) => Part::Evaluate(participation(task)),
             (WorkerRole::Aggregator, Some(Wire::Aggregation(task))) => Part::Aggregate(aggregation(task)?),
-            (WorkerRole::Inferencer, Some(Wire::Serving(task))) => Part::Serve(serving::Task::parse(task)?),
+            (WorkerRole::Inferencer, Some(Wire::Serving(task))) => {
+                Part::Serve(Box::new(serving::Task::parse(task)?))
+            }
             (role, _) => {
                 return Err(format!("this node does not run the role {} with that task", role.as_str_name()));
             }

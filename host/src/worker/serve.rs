@@ -45,6 +45,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Reasons, as statuses have them.
 const INVALID: &str = "InvalidDefinition";
 const HOST_ERROR: &str = "HostError";
+const TOO_LATE: &str = "ProgressDeadlineExceeded";
 
 /// Serve what `wanted` says until `cancel`.
 pub(super) async fn serve(
@@ -198,7 +199,7 @@ impl Server<'_> {
         let prepared = tokio::select! {
             () = self.cancel.cancelled() => return Taken::Interrupted,
             _ = wanted.changed() => return Taken::Interrupted,
-            prepared = self.prepare(&definition, &task) => prepared,
+            prepared = self.prepare_in_time(&definition, &task) => prepared,
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
@@ -227,10 +228,29 @@ impl Server<'_> {
         }
     }
 
-    /// Fetch, compile, prepare and probe.
-    async fn prepare(&self, definition: &Definition, task: &Task) -> Result<Prepared, Undone> {
+    /// Prepare; where another revision answers meanwhile, within the rollout's deadline.
+    async fn prepare_in_time(&self, definition: &Definition, task: &Task) -> Result<Prepared, Undone> {
+        let waits = Mutex::new("it was being prepared".to_owned());
+        let prepared = self.prepare(definition, task, &waits);
+        let Some(deadline) = task.terms.rollout.deadline.filter(|_| self.live.is_some()) else {
+            return prepared.await;
+        };
+        tokio::time::timeout(deadline, prepared).await.unwrap_or_else(|_| {
+            let message = format!("it was not ready within {deadline:?}: {}", waits.lock());
+            Err(Undone::new(TOO_LATE, message))
+        })
+    }
+
+    /// Fetch, compile, prepare and probe; `waits` is told for what it waits.
+    async fn prepare(
+        &self,
+        definition: &Definition,
+        task: &Task,
+        waits: &Mutex<String>,
+    ) -> Result<Prepared, Undone> {
         let answers = self.live.is_some();
         let pending = |reason: &str, message: &str| {
+            *waits.lock() = format!("{reason}: {message}");
             // A service that answers goes on while its next revision waits for something.
             if answers {
                 self.reporter.line(&format!("the next revision waits: {reason}: {message}"));
@@ -361,7 +381,12 @@ impl Server<'_> {
 
     async fn write(&self, name: &'static str, bytes: Vec<u8>) {
         let folder = Arc::clone(&self.folder);
-        let kept = tokio::task::spawn_blocking(move || durable::replace(&folder, name, &[bytes])).await;
+        let kept = tokio::task::spawn_blocking(move || {
+            // A definition is often told again as it was, and a disk of flash wears.
+            let present = durable::read(&folder, name, MAX_BYTES).ok().flatten();
+            if present.as_ref() == Some(&bytes) { Ok(()) } else { durable::replace(&folder, name, &[bytes]) }
+        })
+        .await;
         if let Err(error) = kept.map_err(io::Error::other).flatten() {
             self.reporter.line(&format!("{name} cannot be kept for a restart: {error}"));
         }

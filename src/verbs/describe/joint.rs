@@ -37,9 +37,13 @@ pub fn describe(page: &mut Page, service: &JointInferenceService, around: &Surro
     );
     page.field("Latency", status.latency.as_ref().map(latency).unwrap_or_default());
     if let Some(offload) = &status.offload {
+        let twice = match offload.hedges {
+            0 => String::new(),
+            hedges => format!(", {} sent twice", counted(hedges)),
+        };
         page.field(
             "Asked cloud",
-            format!("{} times, {} without an answer", counted(offload.requests), offload.failures),
+            format!("{} times, {} without an answer{twice}", counted(offload.requests), offload.failures),
         );
     }
     spec(page, service);
@@ -84,7 +88,8 @@ fn spec(page: &mut Page, service: &JointInferenceService) {
         page.field("    with", pairs(Some(&cloud.parameters)));
         let node = service.status.as_ref().and_then(|status| status.cloud_node.clone());
         page.field("    on", node.unwrap_or_else(|| "no node yet".to_owned()));
-        page.field("    within", spec.offload.deadline.to_string());
+        let again = spec.offload.hedge_after.map(|after| format!(", once more after {after}"));
+        page.field("    within", format!("{}{}", spec.offload.deadline, again.unwrap_or_default()));
     }
     if let Some(mining) = &spec.hard_example_mining {
         let plugin = mining.plugin.as_ref().map(ToString::to_string);

@@ -1,25 +1,17 @@
 //! `sedge model trainable`: an inference graph becomes a model that jobs can train.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use bytes::Bytes;
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use sedge_host::model::Weights;
 use sedge_host::nn::Tensor;
-use sedge_onnx::proto::ModelProto;
 use sedge_onnx::train::{self, Optimizer, Options, Role, TrainError, Trainable, Weight};
 
-use super::shape;
+use super::{onnx, shape};
 use crate::columns::counted;
 use crate::failure::Failure;
 use crate::screen;
 use crate::table::{Cell, Table};
-
-/// Largest ONNX file, and largest file of weights beside one, that is read: the protobuf format ends here too.
-const MAX_FILE: u64 = 2 << 30;
 
 /// Make training graphs out of an inference graph.
 #[derive(Debug, clap::Args)]
@@ -99,55 +91,14 @@ impl Args {
 
 /// Make training graphs out of an inference graph.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let model = read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let model = onnx::read(&args.file).map(|file| file.model);
+    let model = model.with_context(|| format!("cannot read {}", args.file.display()))?;
     let made = train::trainable(model, &args.options()).map_err(|error| failure(&args.file, &error))?;
     let page = page(&made, screen::width());
     write(&args.out, made).with_context(|| format!("cannot write to {}", args.out.display()))?;
     let done = screen::styled("written", screen::GOOD);
     screen::print(&format!("{done} {}\n\n{page}", args.out.display()))?;
     Ok(())
-}
-
-/// The model, with the weights that lie beside it.
-fn read(path: &Path) -> anyhow::Result<ModelProto> {
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().context("it is a folder")?;
-    let dir = Dir::open_ambient_dir(folder, ambient_authority())?;
-    let file = read_part(&dir, Path::new(name), 0, None)?;
-    let mut model = sedge_onnx::read(file)?;
-    sedge_onnx::inline_external(&mut model, |name, offset, length| {
-        read_part(&dir, name, offset, Some(length))
-    })?;
-    Ok(model)
-}
-
-/// So many bytes of a file from an offset on, or all that follow.
-fn read_part(dir: &Dir, name: &Path, offset: u64, length: Option<usize>) -> std::io::Result<Bytes> {
-    let refused = |what: String| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
-    // Before it is opened: opening a pipe would wait for its other end.
-    let data = dir.metadata(name)?;
-    if !data.is_file() {
-        return Err(refused("it is not a file".to_owned()));
-    }
-    let rest = data.len().saturating_sub(offset);
-    let length = length.map_or(rest, |length| length as u64);
-    if length > rest {
-        return Err(refused(format!("the file has {rest} bytes from there on, but {length} are wanted")));
-    }
-    if length > MAX_FILE {
-        return Err(refused(format!("it has {length} bytes; at most {MAX_FILE} are read")));
-    }
-    let mut file = dir.open(name)?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut bytes = Vec::new();
-    file.take(length).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 == length {
-        true => Ok(bytes.into()),
-        false => Err(refused("it became shorter while it was read".to_owned())),
-    }
 }
 
 fn write(out: &Path, made: Trainable) -> anyhow::Result<()> {
@@ -206,6 +157,8 @@ fn page(made: &Trainable, width: Option<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sedge_onnx::proto::ModelProto;
+
     use super::*;
 
     #[test]

@@ -34,13 +34,16 @@ struct Row {
     /// Bytes of memory that a process holds for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<f64>,
+    /// How far outputs lie from another engine's, in parts of the largest element.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apart: Option<f64>,
 }
 
 impl Rows {
     /// A figure by itself.
     pub fn add(&mut self, what: impl Into<String>, value: f64, unit: &'static str) -> &mut Self {
-        let (p99, limit, aim, at_least, copied, held) = Default::default();
-        self.0.push(Row { what: what.into(), value, unit, p99, limit, aim, at_least, copied, held });
+        let (p99, limit, aim, at_least, copied, held, apart) = Default::default();
+        self.0.push(Row { what: what.into(), value, unit, p99, limit, aim, at_least, copied, held, apart });
         self
     }
 
@@ -74,6 +77,11 @@ impl Rows {
         self.last(|row| row.held = Some(bytes))
     }
 
+    /// How far outputs lie from another engine's, beside the last figure.
+    pub fn apart(&mut self, parts: f64) -> &mut Self {
+        self.last(|row| row.apart = Some(parts))
+    }
+
     fn last(&mut self, set: impl FnOnce(&mut Row)) -> &mut Self {
         if let Some(row) = self.0.last_mut() {
             set(row);
@@ -95,7 +103,7 @@ struct Column {
     cell: fn(&Row) -> Option<String>,
 }
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     Column { head: "P99", width: 8, cell: |row| row.p99.map(short) },
     Column {
         head: "AIM",
@@ -112,6 +120,7 @@ const COLUMNS: [Column; 5] = [
     },
     Column { head: "COPIED", width: 9, cell: |row| row.copied.map(bytes) },
     Column { head: "HELD", width: 9, cell: |row| row.held.map(bytes) },
+    Column { head: "APART", width: 7, cell: |row| row.apart.map(|parts| format!("{parts:.0e}")) },
 ];
 
 impl fmt::Display for Rows {

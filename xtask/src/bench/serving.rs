@@ -4,8 +4,9 @@
 //! ```text
 //!  load ──HTTP──▶ edge: `sedge node`        ──▶ proxy, delays ──▶ cloud: `sedge node`
 //!   │             edge: python/serving.py   ──▶ proxy, delays ──▶ cloud: python/serving.py
-//!   └─▶ rows: median, p99, answers in a second, memory, start to first answer
+//!   └─▶ rows: median, p99, answers in a second and per second of processor time, memory, start to first answer
 //! ```
+//! Under load as well: Sedge's edge changes its parameters, and its cloud is killed.
 //! Both answer the same held-out digits, one a request in JSON, with the models of `tests/data/digits-joint`, an edge and
 //! a cloud of one process each. "Always cloud" is by way of the edge: Sedge's edge computes too, Python's has no model.
 
@@ -19,7 +20,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use load::Load;
 use proxy::Proxy;
 use sedge_testbed::{Built, Platform, joint};
@@ -39,6 +40,17 @@ const LOOK: Duration = Duration::from_millis(1);
 /// Aim for an edge that answers alone, one request at a time.
 const EDGE: &str = "Sedge, edge only";
 const EDGE_AIM_MICROS: f64 = 60.0;
+/// How many times the Python way's answers per second of processor time we want to reach.
+const THROUGHPUT_AIM: f64 = 5.0;
+/// Connections while the edge's parameters are changed or the cloud is killed, and how long before and after that.
+const BUSY: usize = 16;
+const CALM: Duration = Duration::from_secs(4);
+/// A change may make the slowest of a hundred requests take so many times what they took before.
+const SWAP_AIM: f64 = 2.0;
+/// As the example service has it.
+const DEADLINE_MILLIS: f64 = 500.0;
+/// Ticks of the kernel's account of processor time, in a second.
+const TICKS: f64 = 100.0;
 
 /// Measure and add the rows.
 ///
@@ -47,22 +59,24 @@ const EDGE_AIM_MICROS: f64 = 60.0;
 pub fn measure(built: &Built, fetch: bool, rows: &mut Rows) -> Result<()> {
     let data = shell::root().join("tests/data");
     let bodies = requests(&data.join("digits.csv"))?;
-    for delay in DELAYS {
-        shell::say("Measuring", format!("joint inference, link {} ms each way", delay.as_millis()));
-        sedge(built, delay, &bodies, rows)?;
-    }
-    match tensors::venv("serving", fetch) {
-        Ok(python) => peer(&python, &data, &bodies, rows),
+    let to_beat = match tensors::venv("serving", fetch) {
+        Ok(python) => peer(&python, &data, &bodies, rows)?,
         Err(error) if !fetch => {
             shell::say("Skipping", format!("joint inference the Python way: {error:#}"));
-            Ok(())
+            Vec::new()
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
+    };
+    for delay in DELAYS {
+        shell::say("Measuring", format!("joint inference, link {} ms each way", delay.as_millis()));
+        sedge(built, delay, &bodies, &to_beat, rows)?;
     }
+    Ok(())
 }
 
-/// Sedge's rows: an edge and a cloud that answers by way of a link of that delay.
-fn sedge(built: &Built, delay: Duration, bodies: &[Vec<u8>], rows: &mut Rows) -> Result<()> {
+/// Sedge's rows: an edge and a cloud that answers by way of a link of that delay. `to_beat`: answers per core of a Python
+/// edge, for each concurrency.
+fn sedge(built: &Built, delay: Duration, bodies: &[Vec<u8>], to_beat: &[f64], rows: &mut Rows) -> Result<()> {
     let mut link = None;
     let mut platform = Platform::separate_with(built, 1, |name, port| {
         if name != "cloud" {
@@ -90,7 +104,13 @@ fn sedge(built: &Built, delay: Duration, bodies: &[Vec<u8>], rows: &mut Rows) ->
         platform.start_node("edge-1")?;
         let address = platform.serving_address("edge-1").context("the edge serves")?;
         let server = Server { process: platform.node("edge-1")?.id(), address, started };
-        report(&what, &server, bodies, rows)?;
+        let to_beat = if mode == "edge only" { to_beat } else { &[] };
+        report(&what, &server, bodies, to_beat, rows)?;
+        match mode {
+            "edge only" => swap(&platform, &server, bodies, rows)?,
+            "cascade" if delay.is_zero() => lose_cloud(&mut platform, &server, bodies, rows)?,
+            _ => {}
+        }
     }
     rows.add(
         format!("Sedge, cloud, link {} ms each way: memory at most", delay.as_millis()),
@@ -100,13 +120,66 @@ fn sedge(built: &Built, delay: Duration, bodies: &[Vec<u8>], rows: &mut Rows) ->
     Ok(())
 }
 
-/// The same the Python way.
-fn peer(python: &Path, data: &Path, bodies: &[Vec<u8>], rows: &mut Rows) -> Result<()> {
+/// The edge's parameters are changed while it is busy.
+fn swap(platform: &Platform, server: &Server, bodies: &[Vec<u8>], rows: &mut Rows) -> Result<()> {
+    let model = "model: digits-small:1";
+    let changed = format!("{model}\n    parameters: {{graph: infer}}");
+    let probation = "offload: {";
+    let quick = format!("rollout: {{probation: 1s}}\n  {probation}");
+    let service = joint::service(&[
+        ("miner: cross-entropy\n    parameters: {threshold: 0.7}", "miner: never"),
+        (model, &changed),
+        (probation, &quick),
+    ])?;
+    let load = server.load(bodies, BUSY, 2 * CALM);
+    let (measured, begun) = thread::scope(|scope| -> Result<_> {
+        let loaded = scope.spawn(|| load.run());
+        thread::sleep(CALM);
+        let begun = Instant::now();
+        platform.cli.apply(&service)?;
+        platform.cli.run(&["rollout", "status", "digits", "--timeout", "1m"])?;
+        let took = begun.elapsed();
+        ensure!(took < CALM, "the change took {took:?}, longer than it was measured");
+        Ok((loaded.join().map_err(|_| anyhow!("the load panicked"))??, begun))
+    })?;
+    ensure!(measured.failed == 0, "{} requests failed while the parameters were changed", measured.failed);
+    let (before, after) = measured.split(begun);
+    let (before, after) = before.percentile(0.99).zip(after.percentile(0.99)).context("answers")?;
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    rows.add(format!("{EDGE}, {BUSY} at once, while it changes: p99"), micros(after), "µs")
+        .limit(micros(before), "before the change")
+        .aim(SWAP_AIM * micros(before));
+    Ok(())
+}
+
+/// The cloud is killed while the edge is busy, and started again.
+fn lose_cloud(platform: &mut Platform, server: &Server, bodies: &[Vec<u8>], rows: &mut Rows) -> Result<()> {
+    let load = server.load(bodies, BUSY, 2 * CALM);
+    let measured = thread::scope(|scope| -> Result<_> {
+        let loaded = scope.spawn(|| load.run());
+        thread::sleep(CALM);
+        platform.node("cloud")?.kill();
+        Ok(loaded.join().map_err(|_| anyhow!("the load panicked"))??)
+    })?;
+    ensure!(measured.failed == 0, "{} requests failed without the cloud", measured.failed);
+    let longest = measured.percentile(1.0).context("answers")?;
+    rows.add(
+        format!("Sedge, cascade, {BUSY} at once, cloud killed: longest answer"),
+        longest.as_secs_f64() * 1e3,
+        "ms",
+    )
+    .aim(DEADLINE_MILLIS);
+    platform.start_node("cloud")?;
+    Ok(())
+}
+
+/// The same the Python way; answers per core of the edge alone, for each concurrency.
+fn peer(python: &Path, data: &Path, bodies: &[Vec<u8>], rows: &mut Rows) -> Result<Vec<f64>> {
     let (small, large) = (data.join("digits-joint/small"), data.join("digits-joint/large"));
     shell::say("Measuring", "joint inference the Python way");
 
     let edge = Peer::start(python, Some(&small), None)?;
-    report("Python, edge only", &edge.server(), bodies, rows)?;
+    let alone = report("Python, edge only", &edge.server(), bodies, &[], rows)?;
     drop(edge);
     let cloud = Peer::start(python, Some(&large), None)?;
     for delay in DELAYS {
@@ -114,11 +187,11 @@ fn peer(python: &Path, data: &Path, bodies: &[Vec<u8>], rows: &mut Rows) -> Resu
         for (mode, model) in [("cascade", Some(&small)), ("always cloud", None)] {
             let edge = Peer::start(python, model.map(PathBuf::as_path), Some(link.address()))?;
             let what = format!("Python, {mode}, link {} ms each way", delay.as_millis());
-            report(&what, &edge.server(), bodies, rows)?;
+            report(&what, &edge.server(), bodies, &[], rows)?;
         }
     }
     rows.add("Python, cloud: memory at most", memory(cloud.process.id())?, "MB");
-    Ok(())
+    Ok(alone)
 }
 
 /// A process that answers.
@@ -128,13 +201,24 @@ struct Server {
     started: Instant,
 }
 
-/// All figures of one server that is loaded.
-fn report(what: &str, server: &Server, bodies: &[Vec<u8>], rows: &mut Rows) -> Result<()> {
-    let load =
-        |concurrency, duration| Load { address: server.address, path: PATH, bodies, concurrency, duration };
+impl Server {
+    fn load<'a>(&self, bodies: &'a [Vec<u8>], concurrency: usize, duration: Duration) -> Load<'a> {
+        Load { address: self.address, path: PATH, bodies, concurrency, duration }
+    }
+}
+
+/// All figures of one server that is loaded; its answers per core for each concurrency, which are to be some times
+/// `to_beat`.
+fn report(
+    what: &str,
+    server: &Server,
+    bodies: &[Vec<u8>],
+    to_beat: &[f64],
+    rows: &mut Rows,
+) -> Result<Vec<f64>> {
     // The first answer comes while nothing is warm.
     loop {
-        match load(1, Duration::from_millis(1)).run() {
+        match server.load(bodies, 1, Duration::from_millis(1)).run() {
             Ok(measured) if measured.failed == 0 => break,
             Ok(_) | Err(_) if server.started.elapsed() < PATIENCE => thread::sleep(LOOK),
             outcome => {
@@ -144,8 +228,11 @@ fn report(what: &str, server: &Server, bodies: &[Vec<u8>], rows: &mut Rows) -> R
         }
     }
     rows.add(format!("{what}: start to first answer"), server.started.elapsed().as_secs_f64() * 1e3, "ms");
-    for concurrency in CONCURRENCY {
-        let measured = load(concurrency, DURATION).run().with_context(|| what.to_owned())?;
+    let mut per_core = Vec::new();
+    for (at, concurrency) in CONCURRENCY.into_iter().enumerate() {
+        let before = processor_time(server.process)?;
+        let measured = server.load(bodies, concurrency, DURATION).run().with_context(|| what.to_owned())?;
+        let busy = processor_time(server.process)? - before;
         ensure!(measured.failed == 0, "{what}: {} requests failed", measured.failed);
         let micros = |share| measured.percentile(share).map(|latency| latency.as_secs_f64() * 1e6);
         let (median, p99) = micros(0.5).zip(micros(0.99)).with_context(|| format!("{what}: no answer"))?;
@@ -154,9 +241,16 @@ fn report(what: &str, server: &Server, bodies: &[Vec<u8>], rows: &mut Rows) -> R
             row.aim(EDGE_AIM_MICROS);
         }
         rows.add(format!("{what}, {concurrency} at once: answers"), measured.throughput(), "/s");
+        // The load before what is counted is a tenth of it.
+        let answers = measured.answers() * 1.1;
+        per_core.push(answers / busy.max(1.0 / TICKS));
+        let row = rows.add(format!("{what}, {concurrency} at once: answers per core"), per_core[at], "/s");
+        if let Some(peer) = to_beat.get(at) {
+            row.at_least(THROUGHPUT_AIM * peer);
+        }
     }
     rows.add(format!("{what}: memory at most"), memory(server.process)?, "MB");
-    Ok(())
+    Ok(per_core)
 }
 
 /// A process of `python/serving.py`, ended when this is dropped.
@@ -188,6 +282,19 @@ impl Peer {
     fn server(&self) -> Server {
         Server { process: self.process.id(), address: self.address, started: self.started }
     }
+}
+
+/// Seconds of processor time that a process has used.
+fn processor_time(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    ticks(&stat).map(|ticks| ticks / TICKS).with_context(|| format!("{path} does not say utime and stime"))
+}
+
+/// `utime` and `stime` of `/proc/PID/stat`, the fourteenth and fifteenth of its fields; the second is a name in brackets.
+fn ticks(stat: &str) -> Option<f64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    Some(fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?)
 }
 
 /// The most memory that a process held, in MB.
@@ -235,6 +342,13 @@ mod tests {
         assert_eq!(requests.len(), 449);
         let first: serde_json::Value = serde_json::from_slice(&requests[0]).unwrap();
         assert_eq!(first["inputs"][0]["data"].as_array().unwrap().len(), PIXELS);
+    }
+
+    #[test]
+    fn processor_time_is_what_the_kernel_says() {
+        let stat = "12 (a ) b) S 1 12 12 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 9 0 1000 1 2";
+        assert_eq!(ticks(stat), Some(175.0));
+        assert_eq!(ticks("12 (sedge) S 1"), None);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //!  host/benches/tensors ──▶ every engine of this machine, both ways ─┐
 //!  python/compare.py, in a venv of its own                          ─┴─▶ rows
 //! ```
+//! Engines are compared by their times, how far their outputs lie apart, what they hold of memory, and how many of ONNX's
+//! own node tests they compute.
+//!
 //! Models and Python packages come by pip, pinned, into the cache folder. What is not to be had is named on the
 //! terminal, and the rest is measured.
 
@@ -31,6 +34,8 @@ const TWO_WORKERS: f64 = 1.8;
 struct Measured {
     figures: Vec<Figure>,
     parallel: Vec<Parallel>,
+    #[serde(default)]
+    coverage: Vec<Coverage>,
 }
 
 /// A case computed in one way.
@@ -47,6 +52,18 @@ struct Figure {
     p99_us: f64,
     copied_bytes: Option<f64>,
     held_bytes: Option<f64>,
+    /// From what the preferred engine puts out, in parts of the largest element.
+    apart: Option<f64>,
+}
+
+/// ONNX's own node tests by an engine.
+#[derive(Debug, Deserialize)]
+struct Coverage {
+    engine: String,
+    tests: usize,
+    right: usize,
+    wrong: usize,
+    refused: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,12 +81,20 @@ pub fn measure(built: &Built, fetch: bool, rows: &mut Rows) -> Result<()> {
     for missing in fetch_models(&models) {
         shell::say("Missing", missing);
     }
+    let python = venv("tensors", fetch);
+    let tests = python.as_ref().ok().and_then(|python| {
+        let made = node_tests(python);
+        made.inspect_err(|error| shell::say("Missing", format!("ONNX's node tests: {error:#}"))).ok()
+    });
     let mut bench = build::cargo();
     bench.args(["bench", "--workspace", "--locked", "--quiet", "--bench", "tensors"]);
     bench.env("SEDGE_PLUGINS", &built.plugins).env("SEDGE_BENCH_MODELS", &models);
+    if let Some(tests) = tests {
+        bench.env("SEDGE_ONNX_NODE_TESTS", tests);
+    }
     let printed = shell::capture_shown(&mut bench)?;
     let measured: Measured = serde_json::from_str(&printed).context("the bench printed something else")?;
-    let python = python(&models, fetch).unwrap_or_else(|error| {
+    let python = python.and_then(|python| compare(&python, &models)).unwrap_or_else(|error| {
         shell::say("Missing", format!("PyTorch and onnxruntime from Python: {error:#}"));
         Vec::new()
     });
@@ -111,6 +136,11 @@ fn report(measured: &Measured, python: &[Figure], rows: &mut Rows) {
             }
         }
     }
+    for Coverage { engine, tests, right, wrong, refused } in &measured.coverage {
+        let what = format!("ONNX's {tests} node tests of wasi:nn's types: {engine} computes");
+        let limit = format!("all; {refused} are refused, {wrong} come out otherwise");
+        rows.add(what, *right as f64, "").limit(*tests as f64, limit);
+    }
     for Parallel { case, engine, ratio } in &measured.parallel {
         let what = format!("two workers on two cores, as a multiple of one: {case}, {engine}");
         rows.add(what, *ratio, "×").at_least(TWO_WORKERS);
@@ -121,6 +151,7 @@ fn add(rows: &mut Rows, what: &str, figure: &Figure) {
     rows.add(what, figure.median_us, "µs").p99(figure.p99_us);
     figure.copied_bytes.into_iter().for_each(|bytes| _ = rows.copied(bytes));
     figure.held_bytes.into_iter().for_each(|bytes| _ = rows.held(bytes));
+    figure.apart.into_iter().for_each(|parts| _ = rows.apart(parts));
 }
 
 /// Models that packages ship, into `folder`; what is not to be had, in words.
@@ -132,9 +163,20 @@ fn fetch_models(folder: &Path) -> Vec<String> {
     }
 }
 
+/// ONNX's own node tests, out of its package.
+fn node_tests(python: &Path) -> Result<PathBuf> {
+    let folder = shell::cache_dir()?.join("bench/onnx-node-tests");
+    if !folder.is_dir() {
+        shell::say("Writing", format!("ONNX's node tests to {}", folder.display()));
+        let partial = folder.with_extension("partial");
+        shell::capture(Command::new(python).arg(script("node_tests.py")).arg(&partial))?;
+        std::fs::rename(&partial, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    Ok(folder)
+}
+
 /// What the comparison measured.
-fn python(models: &Path, fetch: bool) -> Result<Vec<Figure>> {
-    let python = venv("tensors", fetch)?;
+fn compare(python: &Path, models: &Path) -> Result<Vec<Figure>> {
     shell::say("Measuring", "PyTorch and onnxruntime from Python");
     let data = shell::root().join("tests/data");
     let printed = shell::capture_shown(Command::new(python).arg(script("compare.py")).arg(data).arg(models))?;
@@ -193,6 +235,7 @@ mod tests {
             p99_us: 2.0 * median_us,
             copied_bytes: None,
             held_bytes: None,
+            apart: None,
         };
         let figures = vec![
             figure(Some("rten"), "direct", 50.0),
@@ -205,11 +248,14 @@ mod tests {
             Figure { absent: Some("No module".to_owned()), ..figure(None, "onnxruntime from Python", 0.0) },
         ];
         let mut rows = Rows::default();
-        report(&Measured { figures, parallel: Vec::new() }, &python, &mut rows);
+        let coverage =
+            vec![Coverage { engine: "rten".to_owned(), tests: 10, right: 7, wrong: 1, refused: 2 }];
+        report(&Measured { figures, parallel: Vec::new(), coverage }, &python, &mut rows);
         let table = rows.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         for expected in [
             "step: rten, guest and wasi:nn 53.0 µs 106 ≤ 55.0 1.06 50.0 µs: called directly",
             "step: onnxruntime, guest and wasi:nn 204 µs 408 ≤ 206 1.02 200 µs: called directly",
+            "node tests of wasi:nn's types: rten computes 7.00 - - 0.70 10.0 : all; 2 are refused, 1 come out otherwise",
             "step: PyTorch on CPU 106 µs 212 - 2.00 53.0 µs: the fastest through a guest",
         ] {
             assert!(table.contains(expected), "{table}");

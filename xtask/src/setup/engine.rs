@@ -1,16 +1,16 @@
 //! Puts a tensor engine's library where nodes look for it.
 //!
 //! The libraries come out of packages on PyPI, which are signed for by the index and built for every system:
-//! pip finds the right one. `$XDG_DATA_HOME/sedge/engines`, or below `~/.local/share`, is the folder; beside
-//! the library lies the sha256 of it.
+//! pip finds the right one. `engines` below Sedge's folder of data is where they go; beside the library lies the
+//! sha256 of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
+use super::pypi::{self, files, hex, put};
 use crate::shell;
 
 /// An engine that is loaded at run time.
@@ -87,24 +87,10 @@ pub fn install(engine: Engine) -> Result<PathBuf> {
     if let Some(present) = library(engine, &folder) {
         return Ok(present);
     }
-    let python = python()?;
     let work = tempfile::tempdir().context("cannot make a temporary folder")?;
-    shell::say("Fetching", format!("{} from PyPI", engine.requirement()));
-    let mut download = Command::new(python);
-    download.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]);
-    download.args(["--no-deps", "--only-binary=:all:", "--dest"]).arg(work.path());
-    shell::run(download.arg(engine.requirement())).with_context(|| {
-        format!(
-            "pip did not fetch {}: is PyPI, or the index that pip is set to, in reach?",
-            engine.requirement()
-        )
-    })?;
-    let wheel = files(work.path()).into_iter().find(|path| path.extension().is_some_and(|e| e == "whl"));
-    let wheel = wheel.context("pip fetched no wheel")?;
-    let unpacked = work.path().join("unpacked");
-    shell::run(Command::new(python).args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked))?;
+    let unpacked = pypi::unpack(engine.requirement(), work.path())?;
     let source = library(engine, &unpacked.join(engine.folder()))
-        .with_context(|| format!("{} has no library in {}", wheel.display(), engine.folder()))?;
+        .with_context(|| format!("{} has no library in {}", engine.requirement(), engine.folder()))?;
 
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let name = source.file_name().context("a library has a name")?;
@@ -138,53 +124,13 @@ fn put_parts(unpacked: &Path, library: &Path, folder: &Path) -> Result<()> {
 
 /// Where nodes look for engines' libraries, as `sedge` has it.
 fn engines_dir() -> Result<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_DATA_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".local/share")))
-        .map(|data| data.join("sedge/engines"))
-        .context("neither XDG_DATA_HOME nor HOME names a folder to put engines in: set one of them")
-}
-
-/// A Python with pip.
-fn python() -> Result<&'static str> {
-    let Some(python) = ["python3", "python"].into_iter().find(|name| shell::is_installed(name)) else {
-        bail!("python3 is not installed, and it is what fetches the engine: install python3 and python3-pip");
-    };
-    if shell::capture(Command::new(python).args(["-m", "pip", "--version"])).is_err() {
-        bail!("{python} has no pip, and it is what fetches the engine: install python3-pip");
-    }
-    Ok(python)
+    Ok(shell::data_dir()?.join("engines"))
 }
 
 fn library(engine: Engine, folder: &Path) -> Option<PathBuf> {
     files(folder)
         .into_iter()
         .find(|path| path.file_name().is_some_and(|name| engine.is_library(&name.to_string_lossy())))
-}
-
-/// Sorted by name.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    files.sort();
-    files
-}
-
-/// Whole or not at all: a node may be looking.
-fn put(target: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = target.parent().unwrap_or(Path::new("."));
-    let failed = || format!("cannot write {}", target.display());
-    let file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-    fs::write(file.path(), bytes).with_context(failed)?;
-    #[cfg(unix)]
-    fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .with_context(failed)?;
-    file.persist(target).with_context(failed)?;
-    Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -217,17 +163,5 @@ mod tests {
         {
             assert!(!is_part_of_openvino(name), "{name}");
         }
-    }
-
-    #[test]
-    fn a_file_is_put_in_one_piece() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("library");
-        for text in ["first", "second"] {
-            put(&target, text.as_bytes()).unwrap();
-            assert_eq!(fs::read_to_string(&target).unwrap(), text);
-        }
-        assert_eq!(files(folder.path()), [target]);
-        assert_eq!(hex(&Sha256::digest(b"")[..4]), "e3b0c442");
     }
 }

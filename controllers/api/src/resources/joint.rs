@@ -42,10 +42,13 @@ pub use status::*;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JointInferenceServiceSpec {
     /// The side that is asked first, on every node named or selected.
-    pub edge: EdgeSide,
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "has(self.nodes)", "message": "nodes must have names or a selector"},
+    ]))]
+    pub edge: Side,
     /// The side that is asked about hard samples, on one node; absent: the edge answers all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cloud: Option<CloudSide>,
+    pub cloud: Option<Side>,
     /// Which samples are hard; absent: none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hard_example_mining: Option<HardExampleMining>,
@@ -57,10 +60,10 @@ pub struct JointInferenceServiceSpec {
     pub rollout: RolloutPolicy,
 }
 
-/// The side that is asked first.
+/// What answers on one side, where, and with how much.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EdgeSide {
+pub struct Side {
     /// A plugin with the role inferencer, `name:tag`.
     pub plugin: ArtifactRef,
     /// The model that the plugin computes, `name:tag`; absent where it needs none.
@@ -70,44 +73,14 @@ pub struct EdgeSide {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "any_object")]
     pub parameters: Map<String, Value>,
-    /// Where it serves. Nodes may come and go; a change here alone is no new revision.
+    /// Where it serves: the edge on all of these, the cloud's side on one of them, or, where it names none, on any
+    /// that has the role cloud. Nodes may come and go; a change here alone is no new revision.
+    #[serde(default, skip_serializing_if = "NodeSelection::is_empty")]
     pub nodes: NodeSelection,
     /// Instances on each node.
     #[serde(default)]
     pub instances: Instances,
     /// Requests that may wait for an instance on a node; more are refused. 64 by default.
-    #[serde(default = "default_queue")]
-    #[schemars(range(min = 1, max = 65_536))]
-    pub queue: u32,
-    /// Absent: each request is computed by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub batching: Option<Batching>,
-    /// What each instance may use.
-    #[serde(default)]
-    pub resources: Resources,
-}
-
-/// The side that is asked about hard samples.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CloudSide {
-    /// A plugin with the role inferencer, `name:tag`.
-    pub plugin: ArtifactRef,
-    /// The model that the plugin computes, `name:tag`; absent where it needs none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<ArtifactRef>,
-    /// What the plugin reads as its parameters.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[schemars(schema_with = "any_object")]
-    pub parameters: Map<String, Value>,
-    /// Labels of the nodes that may serve it; absent, any node with the role cloud may. A change here alone is
-    /// no new revision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_selector: Option<LabelSelector>,
-    /// Instances on its node.
-    #[serde(default)]
-    pub instances: Instances,
-    /// Requests that may wait for an instance; more are refused. 64 by default.
     #[serde(default = "default_queue")]
     #[schemars(range(min = 1, max = 65_536))]
     pub queue: u32,
@@ -131,6 +104,13 @@ pub struct NodeSelection {
     /// All whose labels match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
+}
+
+impl NodeSelection {
+    /// Whether it selects no node.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.selector.is_none()
+    }
 }
 
 /// How many instances of a plugin serve on a node, by its load.
@@ -266,6 +246,12 @@ pub struct OffloadPolicy {
     /// From the decision to ask to the answer. 500ms by default.
     #[serde(default = "default_deadline")]
     pub deadline: Period,
+    /// Where the cloud has not answered after this, the request is sent once more, over a connection of its own, and
+    /// the first answer counts: for a link that loses packets or a cloud that stalls. Less than the deadline, e.g.
+    /// what 95 of 100 answers take. A second request counts against `requestsPerSecond` and `share` as the first
+    /// did, and is not sent where those are spent. Absent: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_after: Option<Period>,
     /// At most so many on each node; absent: as many as there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.000_001, max = 1_000_000.0))]
@@ -287,6 +273,7 @@ impl Default for OffloadPolicy {
     fn default() -> Self {
         Self {
             deadline: default_deadline(),
+            hedge_after: None,
             requests_per_second: None,
             share: None,
             send: SentToCloud::default(),
@@ -328,6 +315,10 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub probes: Vec<Probe>,
+    /// How long a node may take to fetch, prepare and probe it; then the old one stays. A first revision, in place
+    /// of which there is nothing, takes as long as it does. 10m by default.
+    #[serde(default = "default_rollout_deadline")]
+    pub deadline: Period,
     /// How long it is watched after the swap; the old one stays at hand. 10s by default.
     #[serde(default = "default_probation")]
     pub probation: Period,
@@ -344,6 +335,7 @@ impl Default for RolloutPolicy {
     fn default() -> Self {
         Self {
             probes: Vec::new(),
+            deadline: default_rollout_deadline(),
             probation: default_probation(),
             error_budget: default_budget(),
             latency_budget: None,
@@ -378,6 +370,10 @@ const fn default_age() -> Period {
 
 const fn default_deadline() -> Period {
     Period::from_millis(500)
+}
+
+const fn default_rollout_deadline() -> Period {
+    Period::from_secs(600)
 }
 
 const fn default_probation() -> Period {

@@ -89,6 +89,9 @@ pub struct OffloadTask {
     pub asks: String,
     /// From the decision to ask to the answer.
     pub deadline: Period,
+    /// Where there is no answer after this, a second request is sent; absent: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_after: Option<Period>,
     /// At most so many; absent: as many as there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<f64>,
@@ -129,6 +132,9 @@ pub struct ServingReport {
     pub offloaded: u64,
     /// Those of them that it did not answer in time or at all.
     pub offload_failures: u64,
+    /// Second requests sent to the cloud, as the first was not answered soon.
+    #[serde(default)]
+    pub hedges: u64,
     /// Median time to an answer in the latest minute, in microseconds; 0: there was none.
     pub p50_micros: u64,
     /// The same of 90 of 100 requests.

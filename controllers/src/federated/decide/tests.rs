@@ -3,43 +3,12 @@
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use sedge_api::resources::{
-    Dataset, EdgeNode, FederatedLearningJob, JobPhase, Plugin, Worker, WorkerStatus, is_true,
+    Dataset, EdgeNode, FederatedLearningJob, JobPhase, Worker, WorkerStatus, is_true,
 };
 use serde_json::{Value, json};
 
 use super::*;
-
-fn resource<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value, status: Value) -> K {
-    let namespace = (kind != "EdgeNode").then_some("default");
-    serde_json::from_value(json!({
-        "apiVersion": "sedge.dev/v1alpha1", "kind": kind,
-        "metadata": {
-            "name": name, "namespace": namespace, "generation": 1,
-            "uid": format!("{name}-uid"), "labels": {"task": "digits"},
-        },
-        "spec": spec, "status": status,
-    }))
-    .unwrap()
-}
-
-fn ready(extra: Value) -> Value {
-    let mut status = json!({"conditions": [{
-        "type": "Ready", "status": "True", "reason": "Ok", "message": "", "observedGeneration": 1,
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }]});
-    status.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    status
-}
-
-fn digest(text: &str) -> String {
-    sedge_api::Digest::of(text.as_bytes()).to_string()
-}
-
-fn plugin(name: &str, role: &str) -> Plugin {
-    let reference = format!("{name}:1");
-    let status = ready(json!({"digest": digest(name), "roles": [role]}));
-    resource("Plugin", &format!("{name}.1"), json!({"reference": reference}), status)
-}
+use crate::jobs::fixtures::{digest, model, plugin, ready, resource};
 
 fn dataset(name: &str, node: &str) -> Dataset {
     let spec = json!({"node": node, "path": "digits.csv", "format": "csv"});
@@ -74,12 +43,7 @@ fn observed() -> Observed {
             plugin("sgd", "trainer"),
             plugin("evaluator", "evaluator"),
         ],
-        models: vec![resource(
-            "Model",
-            "mlp.1",
-            json!({"reference": "mlp:1"}),
-            ready(json!({"digest": digest("mlp")})),
-        )],
+        models: vec![model("mlp")],
         datasets: vec![dataset("a", "edge-a"), dataset("b", "edge-b"), dataset("held-out", "cloud-1")],
         nodes: vec![cloud("cloud-1"), cloud("cloud-2")],
         workers: Vec::new(),

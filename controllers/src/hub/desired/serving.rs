@@ -68,6 +68,7 @@ fn offload(task: &OffloadTask, endpoint: String) -> node::Offload {
     node::Offload {
         endpoint,
         deadline_millis: task.deadline.millis(),
+        hedge_after_micros: task.hedge_after.map(|after| after.micros()).unwrap_or_default(),
         requests_per_second: task.requests_per_second.unwrap_or_default(),
         share: task.share.unwrap_or_default(),
         payload: match task.send {
@@ -89,6 +90,7 @@ fn rollout(policy: &RolloutPolicy) -> node::Rollout {
         probation_millis: policy.probation.millis(),
         error_budget: policy.error_budget,
         latency_budget_millis: policy.latency_budget.map(|budget| budget.millis()).unwrap_or_default(),
+        deadline_millis: policy.deadline.millis(),
     }
 }
 
@@ -136,7 +138,7 @@ mod tests {
                 "batching": {"maxBatch": 16, "maxDelay": "500us"},
                 "mining": {"plugin": {"reference": "my-miner:1", "digest": digest}, "mine": "inputs",
                            "parameters": {"threshold": 0.5}},
-                "offload": {"asks": "digits-cloud", "deadline": "250ms", "share": 0.5, "send": "outputs",
+                "offload": {"asks": "digits-cloud", "deadline": "250ms", "hedgeAfter": "1500us", "share": 0.5, "send": "outputs",
                             "cloudAbsent": "fail"},
                 "rollout": {"probes": [{"inputs": []}], "probation": "2s", "errorBudget": 0.1, "latencyBudget": "50ms"},
                 "keep": {"dataset": "hard", "maxSize": "1Mi", "maxAge": "1d"},
@@ -187,8 +189,10 @@ mod tests {
             (node::OffloadPayload::Outputs, node::CloudAbsent::Fail)
         );
         assert_eq!((offload.endpoint.as_str(), offload.deadline_millis), ("http://10.0.0.1:7500", 250));
+        assert_eq!(offload.hedge_after_micros, 1500);
         let rollout = task.rollout.unwrap();
         assert_eq!((rollout.probes[0].as_str(), rollout.latency_budget_millis), (r#"{"inputs":[]}"#, 50));
+        assert_eq!(rollout.deadline_millis, 600_000, "unless it says otherwise");
         let keep = task.keep.unwrap();
         assert_eq!(
             (keep.dataset.as_str(), keep.max_bytes, keep.max_age_millis),

@@ -19,6 +19,7 @@ pub(super) fn report(said: &node::ServingStatus) -> ServingReport {
         hard: count(said.hard),
         offloaded: count(said.offloaded),
         offload_failures: count(said.offload_failures),
+        hedges: count(said.hedges),
         p50_micros: count(said.p50_micros),
         p90_micros: count(said.p90_micros),
         p99_micros: count(said.p99_micros),

@@ -5,42 +5,7 @@ use sedge_api::resources::{RolloutState, WorkerStatus, is_true};
 use serde_json::{Value, json};
 
 use super::*;
-
-fn resource<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value, status: Value) -> K {
-    let namespace = (kind != "EdgeNode").then_some("default");
-    serde_json::from_value(json!({
-        "apiVersion": "sedge.dev/v1alpha1", "kind": kind,
-        "metadata": {
-            "name": name, "namespace": namespace, "generation": 1, "uid": format!("{name}-uid"),
-            "labels": {"site": "a"},
-        },
-        "spec": spec, "status": status,
-    }))
-    .unwrap()
-}
-
-fn ready(extra: Value) -> Value {
-    let mut status = json!({"conditions": [{
-        "type": "Ready", "status": "True", "reason": "Ok", "message": "", "observedGeneration": 1,
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }]});
-    status.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    status
-}
-
-fn digest(text: &str) -> String {
-    sedge_api::Digest::of(text.as_bytes()).to_string()
-}
-
-fn plugin(name: &str, role: &str) -> Plugin {
-    let status = ready(json!({"digest": digest(name), "roles": [role]}));
-    resource("Plugin", &format!("{name}.1"), json!({"reference": format!("{name}:1")}), status)
-}
-
-fn model(name: &str) -> Model {
-    let status = ready(json!({"digest": digest(name)}));
-    resource("Model", &format!("{name}.1"), json!({"reference": format!("{name}:1")}), status)
-}
+use crate::jobs::fixtures::{digest, model, plugin, ready, resource};
 
 fn node(name: &str, role: &str) -> Arc<EdgeNode> {
     let status = ready(json!({"servingEndpoint": format!("http://{name}:7500")}));
@@ -330,6 +295,21 @@ fn without_a_cloud_node_the_edges_serve_and_one_that_comes_is_filled_in() {
         (status(&observed).phase, status(&observed).cloud_node.as_deref()),
         (ServicePhase::Ready, Some("c9"))
     );
+}
+
+#[test]
+fn the_clouds_side_is_where_it_is_named_or_selected() {
+    let at = |nodes: Value| {
+        let mut observed = observed();
+        observed.nodes.push(node("e9", "edge"));
+        observed.service.spec.cloud.as_mut().unwrap().nodes = serde_json::from_value(nodes).unwrap();
+        settle(&mut observed);
+        status(&observed).cloud_node
+    };
+    assert_eq!(at(json!({"names": ["c2"]})).as_deref(), Some("c2"));
+    assert_eq!(at(json!({"names": ["e9"]})).as_deref(), Some("e9"), "whatever its role");
+    assert_eq!(at(json!({"names": ["e1"]})), None, "it is an edge of this service");
+    assert_eq!(at(json!({"selector": {"matchLabels": {"site": "elsewhere"}}})), None);
 }
 
 #[test]

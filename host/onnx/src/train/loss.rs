@@ -49,7 +49,6 @@ impl Loss {
             let Some(input) = node::input(&node.proto, 0) else { break };
             let is_float = || node::int(&node.proto, "to") == Some(DataType::Float as i64);
             match (op(&node.proto), self) {
-                ("ZipMap", _) => name = input.to_owned(),
                 _ if !node::is_standard(&node.proto) => break,
                 ("Identity", _) if !source.dropouts.contains_key(&name) => name = input.to_owned(),
                 ("Cast", _) if is_float() && producer(input).is_some() => name = input.to_owned(),
@@ -258,8 +257,6 @@ pub fn output(source: &Source, named: Option<&str>) -> Result<String, TrainError
     let is_float =
         |info: &&crate::proto::ValueInfoProto| match info.r#type.as_ref().and_then(|of| of.value.as_ref()) {
             Some(Value::TensorType(kind)) => kind.elem_type == Some(DataType::Float.into()),
-            // What scikit-learn's classifiers give besides the label.
-            Some(Value::SequenceType(_)) => true,
             _ => false,
         };
     let found: Vec<&str> = source.outputs.iter().filter(is_float).map(name_of).collect();

@@ -23,6 +23,7 @@
 //! over the samples of a batch, so that batches add up. `sedge model trainable` calls [`trainable`]; it does no I/O.
 
 mod backward;
+mod classical;
 mod dim;
 mod dropout;
 mod error;

@@ -26,10 +26,19 @@ pub fn samples(name: &str, data_type: i32, rest: &[Dim]) -> ValueInfoProto {
     info(name, data_type, std::iter::once(first).chain(rest.iter().enumerate().map(named)).collect())
 }
 
+/// A tensor of any shape.
+pub fn any(name: &str, data_type: DataType) -> ValueInfoProto {
+    let tensor = Tensor { elem_type: Some(data_type.into()), shape: None };
+    of_tensor(name, tensor)
+}
+
 fn info(name: &str, elem_type: i32, dims: Vec<dimension::Value>) -> ValueInfoProto {
     let dim =
         dims.into_iter().map(|value| Dimension { value: Some(value), ..Dimension::default() }).collect();
-    let tensor = Tensor { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
+    of_tensor(name, Tensor { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) })
+}
+
+fn of_tensor(name: &str, tensor: Tensor) -> ValueInfoProto {
     ValueInfoProto {
         name: Some(name.to_owned()),
         r#type: Some(TypeProto {

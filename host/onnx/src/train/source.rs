@@ -1,15 +1,18 @@
 //! The inference graph as the rest works on it: checked, in one dialect, with its constants in one place.
 //!
 //! `ModelProto` ─▶ [`Source`]: opset 13 or later, nodes in an order in which they can be computed, `Constant` nodes
-//! among the initializers, normalisation in its inference form, and dropout marked.
+//! among the initializers, normalisation in its inference form, dropout marked, scikit-learn's linear models spelt out.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::error::OnnxError;
+use crate::proto::tensor_proto::DataType;
 use crate::proto::{ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
+use super::classical;
 use super::error::{Place, TrainError};
 use super::node::{self, input, op};
+use super::ports;
 use super::tensor;
 use super::upgrade;
 
@@ -101,7 +104,14 @@ impl Source {
         for (index, proto) in graph.node.into_iter().enumerate() {
             let name = proto.name.clone().unwrap_or_default();
             let node = Node { place: Place { op: op(&proto).to_owned(), name, index }, proto };
-            source.take(node, opset)?;
+            match classical::form(&node, &source.nodes, &source.leaves) {
+                Some(form) => {
+                    source.nodes.extend(form.nodes);
+                    source.leaves.extend(form.leaves);
+                    source.a_tensor(&node.proto);
+                }
+                None => source.take(node, opset)?,
+            }
         }
         source.index_leaves()?;
         source.check_order()?;
@@ -165,6 +175,16 @@ impl Source {
         }
         self.nodes.push(node);
         Ok(())
+    }
+
+    /// What `ZipMap` gave was a list of maps; its plain form gives a tensor.
+    fn a_tensor(&mut self, former: &NodeProto) {
+        let is_of = |info: &&mut ValueInfoProto| {
+            op(former) == "ZipMap" && former.output.iter().any(|output| output == name_of(info))
+        };
+        for output in self.outputs.iter_mut().filter(is_of) {
+            *output = ports::any(name_of(output), DataType::Float);
+        }
     }
 
     /// Dropout does nothing where nothing is trained, and engines without random numbers do not know it.

@@ -20,6 +20,10 @@
 //! | Silero VAD 6.2.3, 32 ms of speech | 94; 45 MB | 172; 10 MB | refused | 2e-6, – |
 //! | Magika 1.0.3, one file | 6,350; 43 MB | 8,070; 11 MB | 9,760; 27 MB | 2e-7, 4e-7 |
 //!
+//! `cargo xtask bench tensors` prints rten beside ONNX Runtime anew: times, how far outputs lie apart, memory, and how many of
+//! ONNX's own node tests each computes: of 1,551 of `wasi:nn`'s types (onnx 1.23.2) rten computes 893 right, refuses 640 and
+//! puts 18 out otherwise; ONNX Runtime 1,459, 72 and 20.
+//!
 //! Loading takes rten 1 to 13 ms, tract 2 to 19, ONNX Runtime 24 to 61. tract refuses all three of Silero's files that
 //! were tried (`If` whose branches differ in rank, and a `Pad` within one); rten computes them. tract plans for one
 //! shape of inputs, rten takes any. rten adds 5 MB to a binary, tract 31. So rten serves by itself, tract has no place

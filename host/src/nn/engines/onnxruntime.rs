@@ -91,6 +91,7 @@ impl Engine for OnnxRuntime {
             output_ports: outputs.iter().map(|end| end.port.clone()).collect(),
             inputs,
             outputs,
+            idle: Mutex::default(),
         }))
     }
 }
@@ -109,7 +110,10 @@ fn ends(declared: Vec<Declared>, what: &str) -> Result<Vec<End>, NnError> {
 impl End {
     fn new(Declared { name, element, shape }: Declared, what: &str) -> Result<Self, NnError> {
         let Some(element) = element else {
-            let message = format!("{what} \"{name}\" is not a tensor of a declared type");
+            let message = format!(
+                "{what} \"{name}\" is not a tensor of a declared type, and a graph takes and gives nothing else here: \
+                 export scikit-learn's classifiers with options={{'zipmap': False}}"
+            );
             return Err(NnError::unsupported(message));
         };
         let dtype = match element {
@@ -142,6 +146,26 @@ struct OrtGraph {
     outputs: Vec<End>,
     input_ports: Vec<Port>,
     output_ports: Vec<Port>,
+    /// Of computes that are over: to make options takes half a microsecond, and a compute that can be ended has some.
+    idle: Mutex<Vec<Arc<RunOptions>>>,
+}
+
+/// Options that a graph keeps; more computes at a time make theirs and drop them.
+const KEPT_OPTIONS: usize = 8;
+
+impl OrtGraph {
+    fn options(&self) -> Result<Arc<RunOptions>, NnError> {
+        let idle = self.idle.lock().pop();
+        idle.map_or_else(|| RunOptions::new().map(Arc::new), Ok)
+    }
+
+    /// For a later compute; nobody else holds them.
+    fn keep(&self, options: Arc<RunOptions>) {
+        let mut idle = self.idle.lock();
+        if idle.len() < KEPT_OPTIONS && !options.are_terminated() {
+            idle.push(options);
+        }
+    }
 }
 
 impl Graph for OrtGraph {
@@ -166,9 +190,17 @@ impl Graph for OrtGraph {
         let input_names = self.inputs.iter().map(|end| &*end.name);
         let output_names = self.outputs.iter().map(|end| &*end.name);
         let _alone = self.alone.as_ref().map(Mutex::lock);
-        let values = interrupt::under_way(RunOptions::new, RunOptions::terminate, |options| {
-            session.run(input_names, &borrowed, output_names, options)
-        })?;
+        let mut used = None;
+        let make = || {
+            let options = self.options()?;
+            used = Some(Arc::clone(&options));
+            Ok(options)
+        };
+        let run = |options: Option<&RunOptions>| session.run(input_names, &borrowed, output_names, options);
+        let values = interrupt::under_way(make, run)?;
+        if let Some(options) = used {
+            self.keep(options);
+        }
         self.outputs
             .iter()
             .zip(values)

@@ -212,6 +212,25 @@ fn with_counts(onnx: Bytes) -> Result<Bytes, NnError> {
     Ok(sedge_onnx::write(&model))
 }
 
+/// The backend's name for each type.
+const TYPES: [(DType, TensorType); 7] = [
+    (DType::F16, TensorType::Fp16),
+    (DType::F32, TensorType::Fp32),
+    (DType::F64, TensorType::Fp64),
+    (DType::BF16, TensorType::Bf16),
+    (DType::U8, TensorType::U8),
+    (DType::I32, TensorType::I32),
+    (DType::I64, TensorType::I64),
+];
+
+fn to_type(dtype: DType) -> TensorType {
+    TYPES.iter().find(|(ours, _)| *ours == dtype).expect("every type is in the table").1
+}
+
+fn of_type(ty: TensorType) -> DType {
+    TYPES.iter().find(|(_, theirs)| *theirs == ty).expect("every type is in the table").0
+}
+
 fn to_backend(port: &Port, tensor: &Tensor) -> Result<BackendTensor, NnError> {
     if tensor.bytes().is_empty() {
         return Err(NnError::unsupported(format!(
@@ -220,15 +239,6 @@ fn to_backend(port: &Port, tensor: &Tensor) -> Result<BackendTensor, NnError> {
             describe(tensor.dtype(), tensor.shape())
         )));
     }
-    let ty = match tensor.dtype() {
-        DType::F16 => TensorType::Fp16,
-        DType::F32 => TensorType::Fp32,
-        DType::F64 => TensorType::Fp64,
-        DType::BF16 => TensorType::Bf16,
-        DType::U8 => TensorType::U8,
-        DType::I32 => TensorType::I32,
-        DType::I64 => TensorType::I64,
-    };
     if tensor.dtype() == DType::I64 {
         let wide = |value: &&i64| i32::try_from(**value).is_err();
         if let Some(value) = tensor.as_slice::<i64>()?.iter().find(wide) {
@@ -245,7 +255,7 @@ fn to_backend(port: &Port, tensor: &Tensor) -> Result<BackendTensor, NnError> {
     let dimensions = tensor.shape().iter().map(size).collect::<Result<_, _>>()?;
     // Here, and in the backend.
     copies::count(2 * tensor.bytes().len());
-    Ok(BackendTensor::new(dimensions, ty, tensor.bytes().to_vec()))
+    Ok(BackendTensor::new(dimensions, to_type(tensor.dtype()), tensor.bytes().to_vec()))
 }
 
 fn of_backend(port: &Port, output: Option<BackendTensor>) -> Result<(String, Tensor), NnError> {
@@ -255,15 +265,7 @@ fn of_backend(port: &Port, output: Option<BackendTensor>) -> Result<(String, Ten
             "output \"{name}\" has no elements, which the engine openvino cannot give"
         ))
     })?;
-    let dtype = match output.ty {
-        TensorType::Fp16 => DType::F16,
-        TensorType::Fp32 => DType::F32,
-        TensorType::Fp64 => DType::F64,
-        TensorType::Bf16 => DType::BF16,
-        TensorType::U8 => DType::U8,
-        TensorType::I32 => DType::I32,
-        TensorType::I64 => DType::I64,
-    };
+    let dtype = of_type(output.ty);
     if port.dtype.is_some_and(|declared| declared != dtype) {
         let (name, declared) = (&port.name, port.describe());
         return Err(NnError::runtime(format!(

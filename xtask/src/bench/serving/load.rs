@@ -29,23 +29,42 @@ pub struct Load<'a> {
 /// What came of it.
 #[derive(Debug)]
 pub struct Measured {
-    /// Of requests that were answered with 200, ascending.
-    latencies: Vec<Duration>,
+    /// Requests that were answered with 200, the quickest first.
+    answers: Vec<Answer>,
     /// Requests that were not.
     pub failed: usize,
     elapsed: Duration,
 }
 
+/// A request that was answered.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    begun: Instant,
+    took: Duration,
+}
+
 impl Measured {
     /// What `share` of the answers took at most (nearest rank); None without an answer.
     pub fn percentile(&self, share: f64) -> Option<Duration> {
-        let rank = (share * self.latencies.len() as f64).ceil() as usize;
-        self.latencies.get(rank.saturating_sub(1)).copied()
+        let rank = (share * self.answers.len() as f64).ceil() as usize;
+        self.answers.get(rank.saturating_sub(1)).map(|answer| answer.took)
     }
 
     /// Answers in a second.
     pub fn throughput(&self) -> f64 {
-        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+        self.answers() / self.elapsed.as_secs_f64()
+    }
+
+    /// Answers.
+    pub fn answers(&self) -> f64 {
+        self.answers.len() as f64
+    }
+
+    /// Of requests that were begun before `at`, and of the others.
+    pub fn split(self, at: Instant) -> (Self, Self) {
+        let (before, after) = self.answers.into_iter().partition(|answer| answer.begun < at);
+        let part = |answers| Self { answers, ..self };
+        (part(before), part(after))
     }
 }
 
@@ -59,7 +78,7 @@ impl Load<'_> {
         let counted = Instant::now() + self.duration / 10;
         let until = counted + self.duration;
         let requests = &requests;
-        let parts: Vec<io::Result<(Vec<Duration>, usize)>> = thread::scope(|scope| {
+        let parts: Vec<io::Result<(Vec<Answer>, usize)>> = thread::scope(|scope| {
             let threads: Vec<_> = (0..self.concurrency)
                 .map(|first| scope.spawn(move || connection(self.address, requests, first, counted, until)))
                 .collect();
@@ -67,14 +86,14 @@ impl Load<'_> {
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect()
         });
         let elapsed = counted.elapsed();
-        let (mut latencies, mut failed) = (Vec::new(), 0);
+        let (mut answers, mut failed) = (Vec::new(), 0);
         for part in parts {
             let (more, failures) = part?;
-            latencies.extend(more);
+            answers.extend(more);
             failed += failures;
         }
-        latencies.sort_unstable();
-        Ok(Measured { latencies, failed, elapsed })
+        answers.sort_unstable_by_key(|answer| answer.took);
+        Ok(Measured { answers, failed, elapsed })
     }
 
     fn request(&self, body: &[u8]) -> Vec<u8> {
@@ -88,18 +107,18 @@ impl Load<'_> {
     }
 }
 
-/// One connection: latencies of what was begun between `counted` and `until`, and how many of these failed.
+/// One connection: answers to what was begun between `counted` and `until`, and how many of these failed.
 fn connection(
     address: SocketAddr,
     requests: &[Vec<u8>],
     first: usize,
     counted: Instant,
     until: Instant,
-) -> io::Result<(Vec<Duration>, usize)> {
+) -> io::Result<(Vec<Answer>, usize)> {
     let mut stream = BufReader::new(TcpStream::connect(address)?);
     stream.get_ref().set_nodelay(true)?;
     stream.get_ref().set_read_timeout(Some(PATIENCE))?;
-    let (mut latencies, mut failed) = (Vec::new(), 0);
+    let (mut answers, mut failed) = (Vec::new(), 0);
     for request in requests.iter().cycle().skip(first % requests.len()) {
         let begun = Instant::now();
         if begun >= until {
@@ -108,12 +127,12 @@ fn connection(
         stream.get_mut().write_all(request)?;
         let status = answer(&mut stream)?;
         match (begun >= counted, status) {
-            (true, 200) => latencies.push(begun.elapsed()),
+            (true, 200) => answers.push(Answer { begun, took: begun.elapsed() }),
             (true, _) => failed += 1,
             (false, _) => {}
         }
     }
-    Ok((latencies, failed))
+    Ok((answers, failed))
 }
 
 /// Reads one answer to its end; its status.
@@ -186,15 +205,17 @@ mod tests {
         let bodies = [b"{}".to_vec()];
         let load = Load { address: server(), path: "/", bodies: &bodies, concurrency: 4, duration };
         let measured = load.run().unwrap();
-        assert!(measured.failed.abs_diff(measured.latencies.len()) <= 4, "{measured:?}");
+        assert!(measured.failed.abs_diff(measured.answers.len()) <= 4, "{measured:?}");
         assert!(measured.throughput() > 0.0);
         assert!(measured.percentile(0.5) <= measured.percentile(0.99));
     }
 
     #[test]
     fn percentiles_are_by_nearest_rank() {
+        let begun = Instant::now();
+        let answer = |millis| Answer { begun, took: Duration::from_millis(millis) };
         let of = |count: u64| Measured {
-            latencies: (1..=count).map(Duration::from_millis).collect(),
+            answers: (1..=count).map(answer).collect(),
             failed: 0,
             elapsed: Duration::from_secs(2),
         };

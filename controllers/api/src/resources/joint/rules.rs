@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{Instances, JointInferenceServiceSpec};
+use super::{Instances, JointInferenceServiceSpec, MiningStage, SentToCloud};
 use crate::Period;
 
 /// The largest sum of all probes as JSON: they are kept with every revision and Worker.
@@ -31,12 +31,7 @@ impl JointInferenceServiceSpec {
     /// All that is wrong with it beyond what the schema says.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Problems(Vec::new());
-        let nodes = &self.edge.nodes;
-        problems.unless(
-            !nodes.names.is_empty() || nodes.selector.is_some(),
-            "edge.nodes",
-            "must have names or a selector",
-        );
+        problems.unless(!self.edge.nodes.is_empty(), "edge.nodes", "must have names or a selector");
         problems.side("edge", self.edge.instances, self.edge.queue, self.edge.batching.as_ref());
         if let Some(cloud) = &self.cloud {
             problems.side("cloud", cloud.instances, cloud.queue, cloud.batching.as_ref());
@@ -52,6 +47,21 @@ impl JointInferenceServiceSpec {
                 }
                 _ => {}
             }
+        }
+        let mines_inputs =
+            self.hard_example_mining.as_ref().is_some_and(|mining| mining.mine == MiningStage::Inputs);
+        problems.unless(
+            !(mines_inputs && self.offload.send == SentToCloud::Outputs),
+            "offload.send",
+            "must be inputs where samples are mined by their inputs: there are no outputs yet",
+        );
+        if let Some(after) = self.offload.hedge_after {
+            let deadline = self.offload.deadline;
+            problems.unless(
+                after < deadline,
+                "offload.hedgeAfter",
+                &format!("must be less than the deadline of {deadline}: it is {after}"),
+            );
         }
         let share = self.offload.share.unwrap_or(1.0);
         // Written so that NaN is refused too.
@@ -77,7 +87,7 @@ impl JointInferenceServiceSpec {
             let mut spec = spec.clone();
             spec.edge.nodes = super::NodeSelection::default();
             if let Some(cloud) = &mut spec.cloud {
-                cloud.node_selector = None;
+                cloud.nodes = super::NodeSelection::default();
             }
             spec
         };

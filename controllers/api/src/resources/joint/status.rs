@@ -259,4 +259,11 @@ pub struct OffloadCount {
     pub requests: u64,
     /// Those that it did not answer in time or at all.
     pub failures: u64,
+    /// Those that were sent twice, as the first was not answered soon.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hedges: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -42,7 +42,7 @@ fn a_service_reads_as_the_docs_show_it() {
             parameters: {threshold: 0.5}
             mine: outputs
             keep: {dataset: hard-digits, maxSize: 64Mi, maxAge: 7d}
-          offload: {deadline: 250ms, share: 0.5, cloudAbsent: edge}
+          offload: {deadline: 250ms, hedgeAfter: 20ms, share: 0.5, cloudAbsent: edge}
           rollout: {probation: 2s, errorBudget: 0.05, latencyBudget: 100ms}
         ",
     )
@@ -55,7 +55,7 @@ fn a_service_reads_as_the_docs_show_it() {
 #[test]
 fn what_the_schema_cannot_say_is_told_by_field() {
     type Spoil = fn(&mut Value);
-    let cases: [(&str, &str, Spoil); 12] = [
+    let cases: [(&str, &str, Spoil); 14] = [
         ("spec.edge.nodes", "names or a selector", |s| s["edge"]["nodes"] = json!({})),
         ("spec.edge.instances.maximum", "1 is less than 2", |s| {
             s["edge"]["instances"] = json!({"minimum": 2})
@@ -68,6 +68,11 @@ fn what_the_schema_cannot_say_is_told_by_field() {
             s["hardExampleMining"]["plugin"] = json!("m:1")
         }),
         ("spec.offload.share", "above 0", |s| s["offload"] = json!({"share": 0.0})),
+        ("spec.offload.hedgeAfter", "deadline of 500ms", |s| s["offload"] = json!({"hedgeAfter": "500ms"})),
+        ("spec.offload.send", "no outputs yet", |s| {
+            s["hardExampleMining"]["mine"] = json!("inputs");
+            s["offload"] = json!({"send": "outputs"});
+        }),
         ("spec.offload.requestsPerSecond", "above 0", |s| s["offload"] = json!({"requestsPerSecond": -1})),
         ("spec.rollout.errorBudget", "from 0 to 1", |s| s["rollout"]["errorBudget"] = json!(1.5)),
         ("spec.rollout.probes[0]", "no `inputs`", |s| s["rollout"]["probes"][0] = json!({})),

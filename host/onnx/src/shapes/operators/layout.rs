@@ -164,7 +164,10 @@ fn transpose(call: &Call) -> Option<Value> {
         None => (0..dims.len()).rev().collect(),
     };
     let moved = Value::tensor(value.element, order.iter().map(|&at| dims[at]).collect()).at_most(value.most);
-    let numbers = value.numbers.as_ref().filter(|_| dims.len() <= 1).map(|numbers| numbers.to_vec());
+    let numbers = value.numbers.as_ref().zip(rows(dims)).and_then(|(numbers, rows)| {
+        let axes: Vec<_> = order.iter().map(|&at| rows[at]).collect();
+        view(numbers, 0.0, &axes)
+    });
     Some(moved.with(numbers))
 }
 
@@ -252,6 +255,9 @@ fn pad(call: &Call) -> Option<Value> {
         None => (0..dims.len()).collect(),
     };
     let (before, after) = pads.split_at_checked(padded.len())?;
+    if after.len() < padded.len() {
+        return None;
+    }
     for ((axis, before), after) in padded.into_iter().zip(before).zip(after) {
         dims[axis] = (dims[axis] + *before + *after).size();
     }
@@ -285,27 +291,59 @@ fn slice(call: &Call) -> Option<Value> {
         return Some(call.like(0, smaller()).at_most(value.most));
     };
     let mut sliced = dims.clone();
-    let mut kept = None;
+    // Where what is kept of the elements begins, and how many there are of each axis how far apart.
+    let once = (1..given.len()).all(|at| !given[..at].contains(&given[at]));
+    let mut kept = rows(dims).filter(|_| once).map(|axes| (0.0, axes));
     for (((&axis, start), end), step) in given.iter().zip(&starts).zip(&ends).zip(&steps) {
         let dim = dims[axis];
         let cut = match (dim.exact(), start.exact(), end.exact(), step.exact()) {
             (Some(dim), Some(start), Some(end), Some(step)) if step != 0.0 => {
                 let (first, count) = cut(dim, start, end, step);
-                kept = Some((first, step, count));
+                if let Some((begin, axes)) = &mut kept {
+                    *begin += first * axes[axis].1;
+                    axes[axis] = (count, axes[axis].1 * step);
+                }
                 Range::exactly(count)
             }
-            _ => bounded_cut(dim, *start, *end, *step),
+            _ => {
+                kept = None;
+                bounded_cut(dim, *start, *end, *step)
+            }
         };
         sliced[axis] = cut;
     }
-    let numbers = match (&value.numbers, kept) {
-        (Some(numbers), Some((first, step, count))) if dims.len() == 1 && given.len() == 1 => (0..count
-            as usize)
-            .map(|index| numbers.get((first + index as f64 * step) as usize).copied())
-            .collect::<Option<Vec<_>>>(),
-        _ => None,
-    };
+    let numbers = value.numbers.as_ref().zip(kept);
+    let numbers = numbers.and_then(|(numbers, (begin, axes))| view(numbers, begin, &axes));
     Some(call.like(0, sliced).at_most(value.most).with(numbers))
+}
+
+/// Of each axis: its size, and how far its elements lie apart in row-major order. None where a size is not known.
+fn rows(dims: &[Range]) -> Option<Vec<(f64, f64)>> {
+    let mut apart = 1.0;
+    let mut axes = Vec::with_capacity(dims.len());
+    for dim in dims.iter().rev() {
+        let size = dim.exact()?;
+        axes.push((size, apart));
+        apart *= size;
+    }
+    axes.reverse();
+    Some(axes)
+}
+
+/// The elements that lie so far apart along axes of those sizes, row major; few, as those are that are followed.
+fn view(numbers: &[Range], begin: f64, axes: &[(f64, f64)]) -> Option<Vec<Range>> {
+    let count: f64 = axes.iter().map(|(size, _)| size).product();
+    if count == 0.0 || count > numbers.len() as f64 {
+        return (count == 0.0).then(Vec::new);
+    }
+    let mut places = vec![begin];
+    for &(size, apart) in axes {
+        places = places
+            .iter()
+            .flat_map(|place| (0..size as usize).map(move |at| place + at as f64 * apart))
+            .collect();
+    }
+    places.into_iter().map(|place| numbers.get(place as usize).filter(|_| place >= 0.0).copied()).collect()
 }
 
 /// Where a slice of a known dimension begins, and how many there are.

@@ -1,5 +1,5 @@
-//! ONNX's own node tests: models of one operator with inputs and the outputs that they must give. The PyPI
-//! wheel `onnx` has them at `onnx/backend/test/data/node`; SEDGE_ONNX_NODE_TESTS says where that is.
+//! ONNX's own node tests: models of one operator with inputs and the outputs that they must give.
+//! `xtask/src/bench/python/node_tests.py` writes them, with the PyPI package onnx; SEDGE_ONNX_NODE_TESTS says where.
 
 use std::path::Path;
 

@@ -237,3 +237,51 @@ fn images_through_a_small_network() {
     let (first, second) = (32 * 8 * 28 * 28 * 4, 32 * 8 * 14 * 14 * 4);
     assert!((first + second..2 * first).contains(&held), "{held}");
 }
+
+/// PyTorch's `pad`, as its older exporter spells it: pairs of the last axis first are turned round and laid flat.
+#[test]
+fn pads_that_are_turned_round_are_followed() {
+    let pads = |first: i64, numbers: &[i64]| {
+        let nodes = [
+            node("Reshape", &["pairs", "rows"], &["p"], &[]),
+            node("Slice", &["p", "last", "begin", "axis", "back"], &["turned"], &[]),
+            node("Transpose", &["turned"], &["columns"], &[ints("perm", &[1, 0])]),
+            node("Reshape", &["columns", "flat"], &["pads"], &[]),
+            node("Pad", &["x", "pads"], &["y"], &[]),
+        ];
+        let constants = [
+            i64s("pairs", &[numbers.len() as i64], numbers),
+            i64s("rows", &[2], &[-1, 2]),
+            i64s("last", &[1], &[first]),
+            i64s("begin", &[1], &[-i64::MAX]),
+            i64s("axis", &[1], &[0]),
+            i64s("back", &[1], &[-1]),
+            i64s("flat", &[1], &[-1]),
+        ];
+        let outline = outline(graph(&[("x", &[-1, -1])], &constants, &nodes, &["y"]));
+        match of(&outline, &[("x", &[10, 1000])]) {
+            Bound::Bytes { largest, .. } => largest,
+            Bound::Unknown { why } => why,
+        }
+    };
+    // Of the last axis 0 before and 64 behind, of the first 3 and 4.
+    let largest = pads(-1, &[0, 64, 3, 4]);
+    assert!(largest.contains("(Pad) makes float32[17, 1064]"), "{largest}");
+    // Turned round from the second pair from the end on: one pair is too few for two axes.
+    let largest = pads(-2, &[0, 64, 3, 4]);
+    assert!(largest.contains("(Pad): it makes float32 of an unknown number of dimensions"), "{largest}");
+}
+
+#[test]
+fn elements_of_a_slice_of_nothing_are_none_however_long_its_axes() {
+    let nodes = [
+        node("Slice", &["none", "zero", "one", "zero"], &["s"], &[]),
+        node("Transpose", &["s"], &["t"], &[]),
+        node("Concat", &["t", "t"], &["c"], &[int("axis", 0)]),
+        node("Size", &["c"], &["y"], &[]),
+    ];
+    let constants =
+        [i64s("none", &[1 << 40, 0], &[]), i64s("zero", &[1], &[0]), i64s("one", &[1], &[1 << 39])];
+    let outline = outline(graph(&[("x", &[-1])], &constants, &nodes, &["y"]));
+    assert!(bytes(of(&outline, &[("x", &[1])])) < 1 << 20);
+}

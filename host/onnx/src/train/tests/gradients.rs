@@ -156,6 +156,28 @@ fn arithmetic_with_broadcasting() {
     ]);
 }
 
+/// Which axes were broadcast shows only when a shape that the graph computes is there.
+#[test]
+fn broadcasting_that_is_told_at_run_time() {
+    let cases = [
+        case("s = Max([1, 4], [1, 1])\nk = Reshape(b, s)\ny = Mul(a, k)", &[4], &[("b", &[4])], Any),
+        case("s = Max([2, 1], [1, 1])\nk = Reshape(b, s)\ny = Add(a, k)", &[2, 3], &[("b", &[2])], Any),
+        case("s = Max([2, 3], [1, 1])\nk = Reshape(b, s)\ny = Sub(k, a)", &[2, 3], &[("b", &[6])], Any),
+    ];
+    for case in &cases {
+        let weights =
+            case.weights.iter().map(|(name, shape)| (name, shape, vec![1.0; shape.iter().product()]));
+        let shape: Vec<i64> = std::iter::once(-1).chain(case.x.iter().map(|&size| size as i64)).collect();
+        let net = weights.fold(Net::new(&shape).nodes("a = Identity(x)"), |net, (name, shape, values)| {
+            net.weight(name, shape, values)
+        });
+        let made = trainable(net.nodes(case.nodes).model(), &options(Loss::Mse, Optimizer::Sgd)).unwrap();
+        let nodes = &made.train.graph.unwrap().node;
+        assert!(nodes.iter().any(|node| node::op(node) == "NonZero"), "{}: told beforehand", case.nodes);
+    }
+    check_all(&cases);
+}
+
 #[test]
 fn functions() {
     check_all(&[

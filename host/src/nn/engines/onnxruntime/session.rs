@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ort::AsPointer as _;
 use ort::environment::Environment;
@@ -14,6 +15,7 @@ use ort::sys;
 use super::error::{check, of_binding};
 use super::memory::Sweeper;
 use super::value::{Borrowed, Value};
+use crate::nn::interrupt::Stop;
 use crate::nn::{GraphOptions, NnError, Optimization, Provider};
 
 /// Threads of a session.
@@ -74,7 +76,7 @@ impl Session {
         let status = unsafe {
             (ort::api().Run)(
                 session,
-                run_options.map_or(ptr::null(), |options| options.0.as_ptr().cast_const()),
+                run_options.map_or(ptr::null(), |options| options.options.as_ptr().cast_const()),
                 input_names.as_ptr(),
                 inputs.as_ptr(),
                 inputs.len(),
@@ -158,7 +160,11 @@ fn load_error(error: &ort::Error) -> NnError {
 }
 
 /// How to run.
-pub struct RunOptions(NonNull<sys::OrtRunOptions>);
+pub struct RunOptions {
+    options: NonNull<sys::OrtRunOptions>,
+    /// Whether a run that they are given to ends at once.
+    terminated: AtomicBool,
+}
 
 impl RunOptions {
     /// As the engine has them.
@@ -167,7 +173,9 @@ impl RunOptions {
         let mut options = ptr::null_mut();
         // SAFETY: the call writes `options`, which are released when `Self` is dropped.
         check(unsafe { (ort::api().CreateRunOptions)(&mut options) })?;
-        NonNull::new(options).map(Self).ok_or_else(|| NnError::runtime("ONNX Runtime made no options"))
+        let options = NonNull::new(options);
+        let options = options.ok_or_else(|| NnError::runtime("ONNX Runtime made no options"))?;
+        Ok(Self { options, terminated: AtomicBool::new(false) })
     }
 
     /// With one entry of configuration.
@@ -175,16 +183,25 @@ impl RunOptions {
     pub fn with(key: &CStr, value: &CStr) -> Result<Self, NnError> {
         let options = Self::new()?;
         // SAFETY: the options are valid, and both texts are C strings that the call copies.
-        check(unsafe { (ort::api().AddRunConfigEntry)(options.0.as_ptr(), key.as_ptr(), value.as_ptr()) })?;
+        check(unsafe {
+            (ort::api().AddRunConfigEntry)(options.options.as_ptr(), key.as_ptr(), value.as_ptr())
+        })?;
         Ok(options)
     }
 
-    /// Ends the run that they were given to, from any thread.
+    /// Whether they were used to end a run, and are good for no other.
+    pub fn are_terminated(&self) -> bool {
+        self.terminated.load(Ordering::Relaxed)
+    }
+}
+
+impl Stop for RunOptions {
     #[allow(unsafe_code)]
-    pub fn terminate(&self) {
+    fn stop(&self) {
+        self.terminated.store(true, Ordering::Relaxed);
         // SAFETY: the options are valid; the call sets a flag that runs look at, and is meant for other threads
         // than the run's.
-        if let Err(error) = check(unsafe { (ort::api().RunOptionsSetTerminate)(self.0.as_ptr()) }) {
+        if let Err(error) = check(unsafe { (ort::api().RunOptionsSetTerminate)(self.options.as_ptr()) }) {
             tracing::debug!(%error, "a run was not told to end");
         }
     }
@@ -202,6 +219,6 @@ impl Drop for RunOptions {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
         // SAFETY: made by `new`, released here alone.
-        unsafe { (ort::api().ReleaseRunOptions)(self.0.as_ptr()) }
+        unsafe { (ort::api().ReleaseRunOptions)(self.options.as_ptr()) }
     }
 }

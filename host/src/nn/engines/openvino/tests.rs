@@ -6,7 +6,7 @@ use super::*;
 
 fn engine() -> Option<OpenVino> {
     let engine = OpenVino::open(&crate::nn::engines::tests::settings(1));
-    engine.inspect_err(|why| crate::nn::engines::tests::crate::found::skipped(NAME, why)).ok()
+    engine.inspect_err(|why| crate::found::skipped(NAME, why)).ok()
 }
 
 fn load(engine: &OpenVino, path: &str) -> Arc<dyn Graph> {
@@ -180,4 +180,11 @@ fn what_it_does_not_take_is_said() {
     assert!(refused.message.contains("cannot be told threads"), "{}", refused.message);
     let refused = engine.load(Bytes::from_static(b"no graph"), &GraphOptions::default());
     assert!(refused.is_err());
+}
+
+#[test]
+fn every_type_has_a_name_of_the_backends() {
+    for dtype in [DType::F16, DType::F32, DType::F64, DType::BF16, DType::U8, DType::I32, DType::I64] {
+        assert_eq!(of_type(to_type(dtype)), dtype);
+    }
 }

@@ -1,13 +1,13 @@
-//! Amounts with a unit, as people write them in a resource: memory sizes and periods of time.
+//! Amounts with a unit, as people write them in a resource: memory sizes and periods of time. Below all that has
+//! such amounts in its types: the resources, and what resources are made of.
+
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-use crate::names::serde_as_text;
 
 /// Why an amount was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -159,6 +159,41 @@ impl FromStr for Period {
         let period = Self(Duration::from_micros(micros));
         if micros == 0 || period > Self::MAX { Err(error()) } else { Ok(period) }
     }
+}
+
+/// A type is written and read as text in resources. Its schema accepts nothing that it cannot read back: an
+/// object that an API server has taken and a controller cannot read would stop that controller's watch.
+#[macro_export]
+macro_rules! serde_as_text {
+    ($type:ty, $pattern:literal, at most $length:expr, $example:literal) => {
+        impl ::serde::Serialize for $type {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for $type {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as ::serde::Deserialize>::deserialize(deserializer)?.parse().map_err(::serde::de::Error::custom)
+            }
+        }
+
+        impl ::schemars::JsonSchema for $type {
+            fn schema_name() -> ::std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut ::schemars::SchemaGenerator) -> ::schemars::Schema {
+                ::schemars::json_schema!({
+                    "type": "string", "pattern": $pattern, "maxLength": $length, "example": $example,
+                })
+            }
+        }
+    };
 }
 
 // In each unit, as many digits as surely fit: in bytes into a u64, as a period into its longest.
