@@ -187,7 +187,7 @@ impl Default for Csv {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Heading {
-    /// Unless every cell of it is a number.
+    /// Unless its cells are numbers, some of them missing maybe.
     #[default]
     Auto,
     /// It has.

@@ -19,6 +19,7 @@
 
 mod batches;
 mod classes;
+mod copied;
 mod dataset;
 mod description;
 mod draft;
@@ -36,6 +37,7 @@ mod tensor;
 mod watch;
 
 pub use batches::{Batches, Prefetch};
+pub use copied::copied;
 pub use dataset::{Dataset, Growth, Status};
 pub use description::{
     BadRows, Classes, Colour, Columns, Csv, Description, Fit, Format, Heading, ImageSpec, LastRow, Layout,

@@ -5,6 +5,9 @@ use crate::description::{Classes, Columns, Description, Missing, Split, TensorSp
 use crate::error::DataError;
 use crate::tensor::DType;
 
+/// Bytes of a sample, at most: lists of a cell may be said to have any length.
+const MAX_SAMPLE_BYTES: u64 = 256 << 20;
+
 /// What a file says of its columns.
 #[derive(Debug, Clone)]
 pub struct Header {
@@ -154,6 +157,13 @@ impl Plan {
                 _ => vec![place],
             };
             tensors.push(Column { name: spec.name.clone(), dtype: spec.dtype, shape });
+        }
+        let bytes = tensors.iter().map(|column| column.width() as u64 * column.dtype.size() as u64);
+        let bytes = bytes.fold(0u64, u64::saturating_add);
+        let limit = description.limits.bytes.min(MAX_SAMPLE_BYTES);
+        if bytes > limit {
+            let what = format!("a sample of {bytes} bytes; at most {limit} are read");
+            return Err(DataError::too_large(file, what));
         }
         let is_label = |spec: &TensorSpec| matches!(spec.columns, Columns::One(_)) && !spec.dtype.is_float();
         Ok(Self {

@@ -85,7 +85,7 @@ impl<'a> Rows<'a> {
         let widths: Vec<usize> = plan.tensors.iter().map(crate::plan::Column::width).collect();
         let bytes: usize =
             plan.tensors.iter().zip(&widths).map(|(column, width)| width * column.dtype.size()).sum();
-        let full = (CHUNK_BYTES / bytes.max(1)).clamp(64, CHUNK_ROWS);
+        let full = (CHUNK_BYTES / bytes.max(1)).clamp(1, CHUNK_ROWS);
         let slots = plan.uses.iter().map(|uses| match uses.target {
             _ if uses.key => Slot { kind: Kind::Other, tensor: 0, place: 0 },
             None => Slot { kind: Kind::None, tensor: 0, place: 0 },
@@ -348,7 +348,11 @@ impl<'a> Rows<'a> {
         let mut holes = vec![Vec::new(); values.len()];
         std::mem::swap(&mut holes, &mut self.holes);
         // Within a row, cells may have come in another order than their places.
-        holes.iter_mut().for_each(|holes| holes.sort_unstable());
+        for holes in &mut holes {
+            holes.sort_unstable();
+            // A JSON object may have a key twice.
+            holes.dedup();
+        }
         self.draft.push(self.file, Chunk { values, sides, images: Vec::new() }, &holes)
     }
 }

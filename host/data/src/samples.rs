@@ -9,6 +9,7 @@ use fast_image_resize::Resizer;
 use parking_lot::Mutex;
 
 use crate::batches::Batches;
+use crate::copied;
 use crate::description::BadRows;
 use crate::draft::Chunk;
 use crate::error::{DataError, Problem};
@@ -24,6 +25,9 @@ pub type Batch = Vec<(String, Tensor)>;
 
 /// Bytes below which neighbouring chunks are made one.
 const SMALL: usize = 512 << 10;
+
+/// Elements that are digested at a time.
+const DIGESTED: usize = 1 << 13;
 
 /// Which samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,11 +176,14 @@ impl Samples {
         };
         for tensor in 0..held {
             let mut hasher = blake3::Hasher::new();
+            let mut bytes = Vec::with_capacity(8 * DIGESTED);
             for (start, chunk) in self.starts.iter().zip(&self.chunks) {
                 let rows = parts(*start, chunk);
                 let width = chunk.values[tensor].len() / chunk.len().max(1);
-                each!(&chunk.values[tensor], values => for value in &values[rows.start * width..rows.end * width] {
-                    hasher.update(&value.to_f64().to_le_bytes());
+                each!(&chunk.values[tensor], values => for part in values[rows.start * width..rows.end * width].chunks(DIGESTED) {
+                    bytes.clear();
+                    bytes.extend(part.iter().flat_map(|value| value.to_f64().to_le_bytes()));
+                    hasher.update(&bytes);
                 });
             }
             whole.update(hasher.finalize().as_bytes());
@@ -258,6 +265,7 @@ impl Samples {
             }
             at += run;
         }
+        copied::count(size_of_val(&to[..]));
     }
 
     /// The chunk of a sample, and its place there. The sample exists.

@@ -51,7 +51,7 @@ impl Default for Pace {
 /// A change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Changed {
-    /// Changes so far, those that were told together counted each.
+    /// Changes so far, the setting of the watch and those that were told together counted each.
     pub count: u64,
 }
 
@@ -64,7 +64,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// From now on; the task runs on `runtime`. What there is already is not told.
+    /// The task runs on `runtime`. The first change is told when the watch is set: who refreshes then, misses nothing.
     pub fn start(origin: Origin, format: Format, limits: Limits, pace: Pace, runtime: &Handle) -> Self {
         let (tell, told) = watch::channel(0);
         let cancel = CancellationToken::new();
@@ -117,6 +117,7 @@ impl Watcher {
         let mut kernel = Kernel::new(&self.origin, self.format);
         // After the watch is set, so that nothing falls between.
         let mut seen = self.look().await;
+        self.tell.send_modify(|count| *count += 1);
         loop {
             let period = if kernel.works() { self.pace.list_watched } else { self.pace.list };
             tokio::select! {
@@ -128,8 +129,8 @@ impl Watcher {
                 () = sleep(period) => {
                     let now = self.look().await;
                     kernel.renew();
-                    // After what the kernel told, what the listing shows is known.
-                    if seen.is_some() && now != seen {
+                    // After what the kernel told, it may be the same, or more that the kernel does not know of.
+                    if now != seen {
                         self.tell.send_modify(|count| *count += 1);
                     }
                     seen = now;

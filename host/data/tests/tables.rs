@@ -214,7 +214,13 @@ fn what_is_wrong_with_a_description_or_a_file_is_said() {
             "the description of the dataset: a test share of 1",
         ),
         ("d.csv", described(json!({"limits": {"columns": 1}})), "TooLarge", "d.csv: 2 columns; at most 1"),
-        ("d.csv", described(json!({"limits": {"bytes": 4}})), "TooLarge", "d.csv: its samples take more"),
+        ("d.csv", described(json!({"limits": {"bytes": 8}})), "TooLarge", "d.csv: its samples take more"),
+        (
+            "d.csv",
+            described(json!({"limits": {"bytes": 7}})),
+            "TooLarge",
+            "d.csv: a sample of 8 bytes; at most 7",
+        ),
         ("d.csv", described(json!({"format": "parquet"})), "Malformed", "d.csv: not a complete Parquet file"),
     ] {
         let error = folder.open(file, description).unwrap_err();

@@ -12,6 +12,7 @@ use arrow_array::types::{
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema, TimeUnit};
 
+use crate::copied;
 use crate::error::{DataError, Place};
 use crate::plan::{Header, Plan};
 use crate::rows::{Cell, Rows};
@@ -203,6 +204,7 @@ impl Strided {
         convert: impl Fn(A::Native) -> (Option<T>, bool),
     ) -> Option<()> {
         let source: &[A::Native] = array.as_primitive_opt::<A>()?.values();
+        copied::count(source.len() * size_of::<T>());
         let mut good = true;
         let mut put = |value: A::Native, place: &mut T| {
             let (converted, fits) = convert(value);

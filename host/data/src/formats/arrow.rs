@@ -23,6 +23,9 @@ use crate::split::Divider;
 
 const MAGIC: &[u8] = b"ARROW1";
 const CONTINUATION: [u8; 4] = [0xff; 4];
+const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+/// Bytes that are read at a time where messages are short.
+const AHEAD: u64 = 64 << 10;
 
 /// All rows.
 pub fn read(
@@ -31,28 +34,34 @@ pub fn read(
     divider: Divider,
     draft: &mut Draft,
 ) -> Result<u64, DataError> {
-    let bytes = blob.whole(description.limits.bytes)?;
+    blob.check_size(description.limits.bytes)?;
     // The crate checks much of what a file says, and indexes by some of it.
-    catch_unwind(AssertUnwindSafe(|| read_stream(blob.name(), bytes, description, divider, draft)))
+    catch_unwind(AssertUnwindSafe(|| read_stream(blob, description, divider, draft)))
         .unwrap_or_else(|_| Err(DataError::malformed(blob.name(), "a damaged Arrow file")))
 }
 
 fn read_stream(
-    file: &str,
-    bytes: Bytes,
+    blob: &Blob,
     description: &Description,
     divider: Divider,
     draft: &mut Draft,
 ) -> Result<u64, DataError> {
-    let mut messages = Messages::new(file, bytes, description.limits.bytes);
+    let file = blob.name();
+    let mut messages = Messages::new(blob, description.limits.bytes)?;
     let mut decoder = StreamDecoder::new();
     let mut divider = Some(divider);
     let mut reading: Option<(Rows<'_>, Arc<Plan>, Vec<usize>)> = None;
     let mut draft = Some(draft);
-    while let Some(message) = messages.next()? {
-        let mut buffer = Buffer::from(message);
-        while !buffer.is_empty() {
-            let batch = decoder.decode(&mut buffer).map_err(|error| said(file, &error))?;
+    let mut over = false;
+    while !over {
+        let message = messages.next()?;
+        over = message.is_none();
+        // The mark of the end; the crate looks at a message without a body when something follows it.
+        let (head, body) = message.unwrap_or_else(|| (Bytes::from_static(&END), Bytes::new()));
+        let (mut head, mut body) = (Buffer::from(head), Buffer::from(body));
+        while !(head.is_empty() && body.is_empty()) {
+            let buffer = if head.is_empty() { &mut body } else { &mut head };
+            let batch = decoder.decode(buffer).map_err(|error| said(file, &error))?;
             if reading.is_none()
                 && let Some(schema) = decoder.schema()
                 && let (Some(draft), Some(divider)) = (draft.take(), divider.take())
@@ -83,11 +92,12 @@ fn said(file: &str, error: &arrow_schema::ArrowError) -> DataError {
     DataError::malformed(file, format!("a damaged Arrow file: {text}"))
 }
 
-/// Messages of a stream, each with its body, as the bytes that they are.
+/// Messages of a stream and their bodies, one after the other, as the bytes that they are.
 struct Messages<'a> {
-    file: &'a str,
-    bytes: Bytes,
-    at: usize,
+    blob: &'a Blob,
+    at: u64,
+    /// What was read ahead for the next message's head, from `at` on.
+    ahead: Bytes,
     /// A file ends with a table of contents, a stream where it ends.
     is_file: bool,
     /// Bytes that compressed buffers may still unpack to.
@@ -96,28 +106,35 @@ struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    fn new(file: &'a str, bytes: Bytes, limit: u64) -> Self {
-        let is_file = bytes.starts_with(MAGIC);
-        Self { file, at: if is_file { 8 } else { 0 }, bytes, is_file, room: limit, limit }
+    fn new(blob: &'a Blob, limit: u64) -> Result<Self, DataError> {
+        let ahead = blob.bytes(0, blob.len().min(AHEAD) as usize)?;
+        let is_file = ahead.starts_with(MAGIC);
+        let mut messages = Self { blob, at: 0, ahead, is_file, room: limit, limit };
+        if is_file {
+            // The mark is followed by zeros: to eight bytes, or as Rust's writer has it, to sixty-four.
+            let zeros = messages.ahead[MAGIC.len()..].iter().take(64 - MAGIC.len());
+            let padded = MAGIC.len() + zeros.take_while(|&&byte| byte == 0).count();
+            messages.range(padded as u64 / 8 * 8)?;
+        }
+        Ok(messages)
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>, DataError> {
-        if self.at == self.bytes.len() && !self.is_file {
+    fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, DataError> {
+        if self.at == self.blob.len() && !self.is_file {
             return Ok(None);
         }
-        let start = self.at;
-        let mut len = self.take(4)?;
-        if len == CONTINUATION {
-            len = self.take(4)?;
+        let mut head = self.range(4)?;
+        if head[..] == CONTINUATION {
+            head = self.range(4)?;
         }
-        let len = u32::from_le_bytes(len) as usize;
+        let len = head.first_chunk::<4>().map_or(0, |len| u32::from_le_bytes(*len));
         if len == 0 {
             return Ok(None);
         }
-        let message = self.range(len)?;
-        let message = root_as_message(&message).map_err(|_| self.damaged("a message that cannot be read"))?;
+        let bytes = self.range(u64::from(len))?;
+        let message = root_as_message(&bytes).map_err(|_| self.damaged("a message that cannot be read"))?;
         let body =
-            usize::try_from(message.bodyLength()).map_err(|_| self.damaged("a body of negative length"))?;
+            u64::try_from(message.bodyLength()).map_err(|_| self.damaged("a body of negative length"))?;
         let body = self.range(body)?;
         let batch = match message.header_type() {
             MessageHeader::RecordBatch => message.header_as_record_batch(),
@@ -129,7 +146,7 @@ impl<'a> Messages<'a> {
         if let Some(batch) = batch {
             self.check(&batch, &body)?;
         }
-        Ok(Some(self.bytes.slice(start..self.at)))
+        Ok(Some(([&head[..], &bytes[..]].concat().into(), body)))
     }
 
     /// That a batch's compressed buffers unpack to what is allowed.
@@ -146,26 +163,27 @@ impl<'a> Messages<'a> {
             let size = u64::try_from(size).unwrap_or(0);
             self.room = self.room.checked_sub(size).ok_or_else(|| {
                 let what = format!("it unpacks to more than the {} bytes that are read", self.limit);
-                DataError::too_large(self.file, what)
+                DataError::too_large(self.blob.name(), what)
             })?;
         }
         Ok(())
     }
 
-    fn take(&mut self, len: usize) -> Result<[u8; 4], DataError> {
-        let bytes = self.range(len)?;
-        bytes.first_chunk::<4>().copied().ok_or_else(|| self.damaged("nothing"))
-    }
-
-    fn range(&mut self, len: usize) -> Result<Bytes, DataError> {
-        let end = self.at.checked_add(len).filter(|&end| end <= self.bytes.len());
-        let Some(end) = end else { return Err(self.damaged("less than a message promises")) };
-        let range = self.bytes.slice(self.at..end);
-        self.at = end;
-        Ok(range)
+    /// The next bytes; a body's are read by themselves, and heads of messages some ahead.
+    fn range(&mut self, len: u64) -> Result<Bytes, DataError> {
+        let left = self.blob.len() - self.at;
+        if len > left {
+            return Err(self.damaged("less than a message promises"));
+        }
+        if len > self.ahead.len() as u64 {
+            let wanted = if len < AHEAD { left.min(AHEAD) } else { len };
+            self.ahead = self.blob.bytes(self.at, wanted as usize)?;
+        }
+        self.at += len;
+        Ok(self.ahead.split_to(len as usize))
     }
 
     fn damaged(&self, found: &str) -> DataError {
-        DataError::malformed(self.file, format!("truncated or damaged: {found} at byte {}", self.at))
+        DataError::malformed(self.blob.name(), format!("truncated or damaged: {found} at byte {}", self.at))
     }
 }

@@ -1,7 +1,7 @@
 //! Comma-separated values, RFC 4180, straight into tensors: a number is parsed where it stands in the buffer, and what
 //! follows it shows whether it was the whole cell; no cell is copied unless it has quotation marks.
 //!
-//! The first row is a heading unless every cell of it is a number, or as the description says. Cells are trimmed; a byte
+//! The first row is a heading unless its cells are numbers or missing, or as the description says. Cells are trimmed; a byte
 //! order mark and blank lines are passed over.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::description::{Description, Heading};
 use crate::draft::{Draft, Schema};
 use crate::error::{DataError, Place, Problem};
 use crate::plan::{Header, Plan};
-use crate::rows::{Rows, Wrong};
+use crate::rows::{Rows, Wrong, is_missing};
 use crate::source::Blob;
 use crate::split::Divider;
 
@@ -39,7 +39,7 @@ pub fn read(
             let Some(first) = text.next()? else { return Ok(()) };
             let cells = cells(first.bytes, delimiter, &mut scratch);
             let heading = match description.csv.heading {
-                Heading::Auto => !cells.iter().all(|cell| is_number(cell)),
+                Heading::Auto => !is_data(&cells),
                 Heading::Yes => true,
                 Heading::No => false,
             };
@@ -178,7 +178,9 @@ pub(super) fn cells<'a>(line: &[u8], delimiter: u8, scratch: &'a mut Vec<u8>) ->
     ends.into_iter().map(cell).collect()
 }
 
-/// As the heading rule has it; `nan` and `inf` are numbers here, so that such a row is refused and not taken for a heading.
-fn is_number(cell: &[u8]) -> bool {
-    std::str::from_utf8(cell).is_ok_and(|cell| cell.parse::<f64>().is_ok())
+/// Whether a row has numbers, and beside them nothing but cells without a value. `nan` and `inf` are numbers here, so that
+/// such a row is refused and not taken for a heading.
+fn is_data(cells: &[&[u8]]) -> bool {
+    let is_number = |cell: &[u8]| std::str::from_utf8(cell).is_ok_and(|cell| cell.parse::<f64>().is_ok());
+    cells.iter().all(|cell| is_number(cell) || is_missing(cell)) && cells.iter().any(|cell| is_number(cell))
 }

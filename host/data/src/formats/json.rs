@@ -1,6 +1,7 @@
 //! JSON lines: an object a line, <https://jsonlines.org>. The first object's keys are the columns; a key that a later one
 //! lacks is a missing cell, one that it has more is passed over.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -90,8 +91,8 @@ impl<'de> serde::Deserialize<'de> for Keys {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
                 let mut keys = Keys { names: Vec::new(), widths: Vec::new() };
                 while let Some(name) = map.next_key::<String>()? {
-                    let value: serde_json::Value = map.next_value()?;
-                    keys.widths.push(value.as_array().map_or(1, Vec::len));
+                    let Width(width) = map.next_value()?;
+                    keys.widths.push(width);
                     keys.names.push(name);
                 }
                 Ok(keys)
@@ -101,10 +102,56 @@ impl<'de> serde::Deserialize<'de> for Keys {
     }
 }
 
+/// Values of a cell, which are counted and not kept.
+struct Width(usize);
+
+impl<'de> serde::Deserialize<'de> for Width {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+        impl<'de> Visitor<'de> for Seen {
+            type Value = Width;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Width, E> {
+                Ok(Width(1))
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Width, E> {
+                Ok(Width(1))
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Width, E> {
+                Ok(Width(1))
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Width, E> {
+                Ok(Width(1))
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Width, E> {
+                Ok(Width(1))
+            }
+            fn visit_unit<E>(self) -> Result<Width, E> {
+                Ok(Width(1))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Width, A::Error> {
+                let mut len = 0;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    len += 1;
+                }
+                Ok(Width(len))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Width, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Width(1))
+            }
+        }
+        deserializer.deserialize_any(Seen)
+    }
+}
+
 /// Reads objects of the same keys.
 struct Objects<'p> {
     plan: &'p Plan,
     names: &'p [String],
+    columns: HashMap<&'p str, usize>,
     /// For each column, the object in which it was seen last.
     seen: Vec<u64>,
     object: u64,
@@ -114,7 +161,9 @@ struct Objects<'p> {
 impl<'p> Objects<'p> {
     fn new(plan: &'p Plan) -> Self {
         let names = plan.header.names.as_deref().unwrap_or_default();
-        Self { plan, names, seen: vec![0; names.len()], object: 0, wrong: None }
+        // Of columns of the same name, the first.
+        let columns = names.iter().enumerate().rev().map(|(column, name)| (name.as_str(), column)).collect();
+        Self { plan, names, columns, seen: vec![0; names.len()], object: 0, wrong: None }
     }
 
     fn take(&mut self, rows: &mut Rows<'_>, file: &str, line: &[u8], number: u64) -> Result<(), DataError> {
@@ -154,7 +203,7 @@ impl<'p> Objects<'p> {
         if self.names.get(expected).is_some_and(|name| name == key) {
             return Some(expected);
         }
-        self.names.iter().position(|name| name == key)
+        self.columns.get(key).copied()
     }
 }
 

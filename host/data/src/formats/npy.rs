@@ -75,10 +75,16 @@ fn cell(values: &Values, at: usize) -> Cell<'static> {
     }
 }
 
-/// Samples of an array. Err: it is a single value.
+/// Samples of an array. Err: it is a single value, or its samples have no elements.
 pub fn samples(file: &str, name: &str, array: &Tensor) -> Result<usize, DataError> {
-    let first = array.shape.first().copied();
-    first.ok_or_else(|| DataError::malformed(file, format!("\"{name}\" is a single value, not samples")))
+    match array.shape[..] {
+        [] => Err(DataError::malformed(file, format!("\"{name}\" is a single value, not samples"))),
+        // As many of them as anybody likes to write, without a byte behind them.
+        [first, ref shape @ ..] if first > 0 && shape.contains(&0) => {
+            Err(DataError::malformed(file, format!("\"{name}\" has samples without elements: {array:?}")))
+        }
+        [first, ..] => Ok(first),
+    }
 }
 
 /// As models take it: f32 where it is f64.

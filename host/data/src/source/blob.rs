@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Entry, Remote};
+use crate::copied;
 use crate::error::DataError;
 
 /// Bytes that a reader asks a store for at a time.
@@ -63,6 +64,7 @@ impl Blob {
                 format!("it ends at byte {}, where {len} bytes from {offset} on were looked for", self.len());
             return Err(DataError::malformed(self.name(), what));
         }
+        copied::count(len);
         match &self.inner {
             Inner::Local(file) => {
                 let mut bytes = Vec::new();
@@ -126,6 +128,7 @@ impl Read for Reader {
             && wanted as u64 >= LOCAL_WINDOW
         {
             let read = file.read_at(&mut buffer[..wanted], self.at)?;
+            copied::count(read);
             self.at += read as u64;
             if read == 0 {
                 return Err(io::Error::other(DataError::Replaced { file: self.blob.name().to_owned() }));
@@ -143,6 +146,7 @@ impl Read for Reader {
             }
         };
         let read = wanted.min(self.window.len() - place);
+        copied::count(read);
         buffer[..read].copy_from_slice(&self.window[place..place + read]);
         self.at += read as u64;
         Ok(read)

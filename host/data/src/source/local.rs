@@ -10,6 +10,8 @@ use crate::error::DataError;
 
 /// Folders in folders that are looked into.
 const MAX_DEPTH: usize = 8;
+/// Folders that are looked into, in all: links may make few of them many.
+const MAX_FOLDERS: usize = 1 << 16;
 
 /// A file or folder below a directory.
 #[derive(Debug, Clone)]
@@ -45,7 +47,8 @@ impl Local {
         }
         let folder = self.dir.open_dir(&self.path).map_err(|error| DataError::io(&self.path, &error))?;
         let mut entries = Vec::new();
-        self.walk(&folder, "", wanted, &mut entries, 0)?;
+        let mut folders = MAX_FOLDERS;
+        self.walk(&folder, "", wanted, &mut entries, 0, &mut folders)?;
         Ok(Listing { entries, folder: true })
     }
 
@@ -56,6 +59,7 @@ impl Local {
         wanted: &Wanted<'_>,
         entries: &mut Vec<Entry>,
         depth: usize,
+        folders: &mut usize,
     ) -> Result<(), DataError> {
         let shown = if below.is_empty() { self.path.clone() } else { format!("{}/{below}", self.path) };
         let failed = |error: &io::Error| DataError::io(&shown, error);
@@ -67,7 +71,11 @@ impl Local {
             let Ok(metadata) = folder.metadata(&name) else { continue };
             if metadata.is_dir() && wanted.deep && depth < MAX_DEPTH {
                 let Ok(inner) = folder.open_dir(&name) else { continue };
-                self.walk(&inner, &below, wanted, entries, depth + 1)?;
+                *folders = folders.checked_sub(1).ok_or_else(|| {
+                    let what = format!("more than {MAX_FOLDERS} folders; at most so many are looked into");
+                    DataError::too_large(&self.path, what)
+                })?;
+                self.walk(&inner, &below, wanted, entries, depth + 1, folders)?;
             } else if metadata.is_file() && wanted.takes(&name) {
                 if entries.len() >= wanted.limits.files {
                     return Err(wanted.too_many(&self.path));
