@@ -8,11 +8,16 @@
 //! folder that went, has all of the dataset read anew; classes keep their numbers. A refresh that fails leaves everything as
 //! it was. All of it blocks.
 
+mod files;
+mod status;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
+
+use self::files::{File, Step, mark};
+pub use self::status::{Growth, Status};
 
 use crate::classes::Encoder;
 use crate::description::{BadRows, Description, Format};
@@ -21,71 +26,13 @@ use crate::error::{DataError, Problem};
 use crate::formats::images::{self, Images};
 use crate::formats::text::Cursor;
 use crate::formats::{self};
-use crate::plan::Column;
 use crate::problems::Problems;
 use crate::samples::{Part, Samples};
 use crate::source::{Entry, Listing, Origin};
-use crate::stats::{ColumnStats, TensorStats};
+use crate::stats::TensorStats;
 
-/// Bytes at the start and the end of what was read by which a file that grew is known again.
-const MARK: u64 = 4096;
 /// Readings of files that are replaced while they are read.
 const TRIES: usize = 3;
-
-/// What one refresh found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Growth {
-    /// New samples; they are the last of all.
-    pub added: usize,
-    /// All samples were read anew: indices of before mean others now.
-    pub replaced: bool,
-    /// Rows and files that were left out.
-    pub problems: u64,
-}
-
-impl Growth {
-    /// Whether anything is different.
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What a dataset shows of itself.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Status {
-    /// Samples.
-    pub samples: usize,
-    /// Of them, to learn from.
-    pub train: usize,
-    /// Of them, held out.
-    pub test: usize,
-    /// Bytes in memory.
-    pub bytes: u64,
-    /// Files that there are.
-    pub files: usize,
-    /// Bytes of rows that are not complete yet.
-    pub waiting_bytes: u64,
-    /// The tensors.
-    pub columns: Vec<Column>,
-    /// For each column that is held, its statistics.
-    pub stats: Vec<ColumnStats>,
-    /// What was left out.
-    pub problems: Problems,
-    /// When a refresh last found something.
-    pub changed: Option<Timestamp>,
-}
-
-/// A file that was read.
-#[derive(Debug, Clone)]
-struct File {
-    entry: Entry,
-    cursor: Cursor,
-    /// Its first and last bytes that were read.
-    mark: (Vec<u8>, Vec<u8>),
-    /// Nothing of it could be read.
-    broken: bool,
-}
 
 /// A dataset of an origin.
 #[derive(Debug)]
@@ -99,12 +46,6 @@ pub struct Dataset {
     problems: Problems,
     samples: Arc<Samples>,
     changed: Option<Timestamp>,
-}
-
-/// What is to be done with a file.
-enum Step {
-    Read,
-    Grow(Box<File>),
 }
 
 impl Dataset {
@@ -200,55 +141,6 @@ impl Dataset {
                 self.read(&listing, steps, true)
             }
         }
-    }
-
-    /// What is to be read; None: everything.
-    fn compare(&self, listing: &Listing) -> Result<Option<Vec<(Entry, Step)>>, DataError> {
-        let mut steps = Vec::new();
-        let mut known = 0;
-        for entry in &listing.entries {
-            let Some(file) = self.files.get(&entry.key) else {
-                steps.push((entry.clone(), Step::Read));
-                continue;
-            };
-            known += 1;
-            let before = &file.entry;
-            if (before.size, &before.version, &before.identity)
-                == (entry.size, &entry.version, &entry.identity)
-            {
-                continue;
-            }
-            if file.broken {
-                steps.push((entry.clone(), Step::Read));
-            } else if before.identity == entry.identity && self.has_grown(file, entry)? {
-                steps.push((entry.clone(), Step::Grow(Box::new(file.clone()))));
-            } else {
-                return Ok(None);
-            }
-        }
-        // One that went took its samples with it.
-        let gone = self.files.len() > known
-            && self.files.iter().any(|(key, file)| {
-                !file.broken
-                    && listing.entries.binary_search_by(|entry| entry.name.cmp(&file.entry.name)).is_err()
-                    && !key.is_empty()
-            });
-        Ok(if gone { None } else { Some(steps) })
-    }
-
-    /// Whether what was read of a file is still there, with more after it.
-    fn has_grown(&self, file: &File, entry: &Entry) -> Result<bool, DataError> {
-        let offset = file.cursor.offset;
-        if !self.description.format.grows() || entry.size <= file.entry.size || entry.size < offset {
-            return Ok(false);
-        }
-        let blob = self.origin.open(entry)?;
-        if mark(&blob, offset)? != file.mark {
-            return Ok(false);
-        }
-        // A last row that was taken without its end ends here, or was none.
-        let open = file.cursor.open && blob.len() > offset;
-        Ok(!open || matches!(blob.bytes(offset, 1)?[..], [b'\n' | b'\r']))
     }
 
     fn read(
@@ -372,12 +264,4 @@ impl Dataset {
             }
         }
     }
-}
-
-/// The first and the last bytes before an offset.
-fn mark(blob: &crate::source::Blob, offset: u64) -> Result<(Vec<u8>, Vec<u8>), DataError> {
-    let len = MARK.min(offset);
-    let head = blob.bytes(0, len as usize)?.to_vec();
-    let tail = if offset > len { blob.bytes(offset - len, len as usize)?.to_vec() } else { Vec::new() };
-    Ok((head, tail))
 }

@@ -2,8 +2,13 @@
 //! happens to rows that are not as they should be. Whoever declares a dataset fills it in; [`Dataset`](crate::Dataset)
 //! follows it, and writes the classes that it learns into its own copy, which is to be kept.
 
+mod image;
+mod reading;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::image::{Colour, Fit, ImageSpec, Layout};
+pub use self::reading::{BadRows, Csv, Heading, LastRow, Limits};
 use crate::error::DataError;
 use crate::tensor::DType;
 
@@ -167,176 +172,6 @@ pub enum Split {
     },
 }
 
-/// How CSV is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Csv {
-    /// Between cells.
-    pub delimiter: char,
-    /// Whether the first row has names.
-    pub heading: Heading,
-}
-
-impl Default for Csv {
-    fn default() -> Self {
-        Self { delimiter: ',', heading: Heading::Auto }
-    }
-}
-
-/// Whether the first row has names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Heading {
-    /// Unless its cells are numbers, some of them missing maybe.
-    #[default]
-    Auto,
-    /// It has.
-    Yes,
-    /// It has not.
-    No,
-}
-
-/// What images become: the tensor `x`, beside the labels `y` (i64).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ImageSpec {
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Colour or not.
-    pub colour: Colour,
-    /// Order of the dimensions.
-    pub layout: Layout,
-    /// How an image of other proportions is made to fit.
-    pub fit: Fit,
-    /// Of `x`: floating point, whose elements are (value / 255 − mean) / std, or u8, values as they are.
-    pub dtype: DType,
-    /// Per channel, or one for all; empty: 0.
-    pub mean: Vec<f32>,
-    /// Per channel, or one for all; empty: 1.
-    pub std: Vec<f32>,
-}
-
-impl Default for ImageSpec {
-    fn default() -> Self {
-        Self {
-            width: 224,
-            height: 224,
-            colour: Colour::Rgb,
-            layout: Layout::Chw,
-            fit: Fit::Stretch,
-            dtype: DType::F32,
-            mean: Vec::new(),
-            std: Vec::new(),
-        }
-    }
-}
-
-/// Channels of an image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Colour {
-    /// Red, green, blue.
-    #[default]
-    Rgb,
-    /// One, of luminance.
-    Grey,
-}
-
-impl Colour {
-    /// How many.
-    pub fn channels(self) -> usize {
-        match self {
-            Self::Rgb => 3,
-            Self::Grey => 1,
-        }
-    }
-}
-
-/// Order of an image's dimensions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Layout {
-    /// Channels, height, width.
-    #[default]
-    Chw,
-    /// Height, width, channels.
-    Hwc,
-}
-
-/// How an image of other proportions is made to fit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Fit {
-    /// Distorted.
-    #[default]
-    Stretch,
-    /// Its middle.
-    Cover,
-    /// All of it, with black beside it.
-    Contain,
-}
-
-/// What happens to a row that is not as it should be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum BadRows {
-    /// Nothing is read.
-    #[default]
-    Refuse,
-    /// It is left out and counted, and the first of them are shown.
-    Skip,
-}
-
-/// What happens to a text file's last row where no end of line follows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum LastRow {
-    /// It is a row: the file is finished. Should it go on in the middle of that row after all, it is read anew.
-    #[default]
-    Take,
-    /// It waits for its end: somebody is writing it.
-    Wait,
-}
-
-/// What is read at most. A file beyond is an error, never cut off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Limits {
-    /// Bytes of a file, of what it unpacks to, and of all samples in memory.
-    pub bytes: u64,
-    /// Bytes of a row of text.
-    pub row_bytes: usize,
-    /// Files of a folder.
-    pub files: usize,
-    /// Columns of a table.
-    pub columns: usize,
-    /// Classes that are learnt.
-    pub classes: usize,
-    /// Problems that are shown; the others are counted.
-    pub problems: usize,
-    /// Bytes of an image's file.
-    pub image_bytes: u64,
-    /// Pixels of an image before it is resized.
-    pub image_pixels: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            bytes: 4 << 30,
-            row_bytes: 16 << 20,
-            files: 1 << 20,
-            columns: 1 << 16,
-            classes: 1 << 16,
-            problems: 32,
-            image_bytes: 64 << 20,
-            image_pixels: 64 << 20,
-        }
-    }
-}
-
 impl Description {
     /// Whether it can be followed at all; what only the data can tell is told when it is read.
     pub fn check(&self) -> Result<(), DataError> {
@@ -380,26 +215,5 @@ impl Description {
             return wrong("two tensors take the rest of the columns".to_owned());
         }
         self.image.check()
-    }
-}
-
-impl ImageSpec {
-    fn check(&self) -> Result<(), DataError> {
-        /// Pixels of a side of what images become.
-        const MAX_SIDE: u32 = 8192;
-        let channels = self.colour.channels();
-        let one_each = |values: &[f32]| [0, 1, channels].contains(&values.len());
-        let what = if !(1..=MAX_SIDE).contains(&self.width) || !(1..=MAX_SIDE).contains(&self.height) {
-            format!("image: {} × {} pixels are not from 1 to {MAX_SIDE}", self.width, self.height)
-        } else if !one_each(&self.mean) || !one_each(&self.std) {
-            format!("image: mean and std have one value, or one for each of {channels} channels")
-        } else if self.std.iter().any(|&std| !std.is_normal()) {
-            "image: a std is not a number other than 0".to_owned()
-        } else if !self.dtype.is_float() && self.dtype != DType::U8 {
-            format!("image: pixels as {}; use u8 or a floating-point type", self.dtype)
-        } else {
-            return Ok(());
-        };
-        Err(DataError::description(what))
     }
 }

@@ -1,12 +1,15 @@
 //! JSON lines: an object a line, <https://jsonlines.org>. The first object's keys are the columns; a key that a later one
 //! lacks is a missing cell, one that it has more is passed over.
 
+mod keys;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use self::keys::Keys;
 use super::text::{Cursor, Quotes, Text};
 use crate::description::Description;
 use crate::draft::{Draft, Schema};
@@ -72,79 +75,6 @@ pub fn read(
 
 fn said(line: &[u8], error: &serde_json::Error) -> String {
     format!("not a JSON object of numbers, text and lists of numbers: {error}; it begins \"{}\"", shown(line))
-}
-
-/// Names of an object's columns, and how many values each has.
-struct Keys {
-    names: Vec<String>,
-    widths: Vec<usize>,
-}
-
-impl<'de> serde::Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Seen;
-        impl<'de> Visitor<'de> for Seen {
-            type Value = Keys;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-                let mut keys = Keys { names: Vec::new(), widths: Vec::new() };
-                while let Some(name) = map.next_key::<String>()? {
-                    let Width(width) = map.next_value()?;
-                    keys.widths.push(width);
-                    keys.names.push(name);
-                }
-                Ok(keys)
-            }
-        }
-        deserializer.deserialize_map(Seen)
-    }
-}
-
-/// Values of a cell, which are counted and not kept.
-struct Width(usize);
-
-impl<'de> serde::Deserialize<'de> for Width {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Seen;
-        impl<'de> Visitor<'de> for Seen {
-            type Value = Width;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Width, E> {
-                Ok(Width(1))
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<Width, E> {
-                Ok(Width(1))
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<Width, E> {
-                Ok(Width(1))
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Width, E> {
-                Ok(Width(1))
-            }
-            fn visit_str<E>(self, _: &str) -> Result<Width, E> {
-                Ok(Width(1))
-            }
-            fn visit_unit<E>(self) -> Result<Width, E> {
-                Ok(Width(1))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Width, A::Error> {
-                let mut len = 0;
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    len += 1;
-                }
-                Ok(Width(len))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Width, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Width(1))
-            }
-        }
-        deserializer.deserialize_any(Seen)
-    }
 }
 
 /// Reads objects of the same keys.

@@ -2,77 +2,26 @@
 //!
 //! Credentials come from the caller, are held by the client alone, and appear in no message and no `Debug`.
 
+mod address;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
-use object_store::{
-    BackoffConfig, ClientOptions, Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore,
-    RetryConfig,
-};
+use object_store::{Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+pub use self::address::{Patience, S3};
+use self::address::{options, retry};
 use super::{Blob, Entry, Listing, Wanted};
 use crate::error::DataError;
-
-/// An S3-compatible store and who asks it.
-#[derive(Clone, Default)]
-pub struct S3 {
-    /// E.g. `https://minio.example:9000`; None: Amazon's.
-    pub endpoint: Option<String>,
-    /// E.g. `eu-central-1`; None: `us-east-1`, which stores other than Amazon's take.
-    pub region: Option<String>,
-    /// The bucket.
-    pub bucket: String,
-    /// Key and secret; None: requests are not signed.
-    pub keys: Option<(String, String)>,
-    /// Of temporary keys.
-    pub token: Option<String>,
-    /// Without TLS, where the endpoint says so: for a store on the node's own network.
-    pub allow_http: bool,
-}
-
-impl fmt::Debug for S3 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let signed = self.keys.is_some();
-        write!(f, "S3({}, endpoint {:?}, signed: {signed})", self.bucket, self.endpoint)
-    }
-}
-
-/// How long a store is waited for.
-#[derive(Debug, Clone)]
-pub struct Patience {
-    /// For a connection.
-    pub connect: Duration,
-    /// For the next bytes of an answer.
-    pub read: Duration,
-    /// For a range or a listing, with all tries.
-    pub total: Duration,
-    /// Tries that bring nothing, one after the other.
-    pub tries: usize,
-    /// Before the second try; doubled from then on.
-    pub pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            read: Duration::from_secs(10),
-            total: Duration::from_secs(120),
-            tries: 5,
-            pause: Duration::from_millis(100),
-        }
-    }
-}
 
 /// An object, or all with a prefix.
 #[derive(Clone)]
@@ -333,21 +282,6 @@ fn version(object: &ObjectMeta) -> String {
 
 fn parse(key: &str) -> Result<Path, String> {
     Path::parse(key.trim_end_matches('/')).map_err(|error| error.to_string())
-}
-
-fn retry(patience: &Patience) -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig { init_backoff: patience.pause, max_backoff: patience.pause * 64, base: 2.0 },
-        max_retries: patience.tries.saturating_sub(1),
-        retry_timeout: patience.total,
-    }
-}
-
-fn options(patience: &Patience) -> ClientOptions {
-    ClientOptions::new()
-        .with_connect_timeout(patience.connect)
-        .with_read_timeout(patience.read)
-        .with_timeout(patience.total)
 }
 
 /// What a store's error means here.
