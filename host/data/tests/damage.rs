@@ -1,4 +1,5 @@
 //! No bytes of any format make a panic or an abort: cut off anywhere, with any byte changed, or none of that format at all.
+#![allow(clippy::unwrap_used, reason = "tests, and functions of theirs")]
 
 mod folder;
 

@@ -1,4 +1,5 @@
 //! Files that grow are read from where they were left; others are noticed.
+#![allow(clippy::unwrap_used, reason = "tests, and functions of theirs")]
 
 mod folder;
 

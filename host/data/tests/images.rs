@@ -1,4 +1,5 @@
 //! Images by folders of classes and by lists, and those that are bombs.
+#![allow(clippy::unwrap_used, reason = "tests, and functions of theirs")]
 
 mod folder;
 

@@ -1,4 +1,5 @@
 //! Datasets of a real S3-compatible server and of HTTP servers, which answer slowly, in part, with errors, or not at all.
+#![allow(clippy::unwrap_used, reason = "tests, and functions of theirs")]
 
 mod folder;
 mod front;
@@ -61,6 +62,9 @@ fn labelled() -> sedge_data::Description {
     described(json!({"label": "y", "lastRow": "wait"}))
 }
 
+/// Names and contents.
+type Files = Vec<(&'static str, Vec<u8>)>;
+
 #[test]
 fn objects_of_every_format_are_read_as_files_are() {
     let Some(moto) = Moto::start() else { return };
@@ -76,7 +80,7 @@ fn objects_of_every_format_are_read_as_files_are() {
     let png = image(9, 5, [1, 2, 3], image::ImageFormat::Png);
     let jpeg = image(9, 5, [200, 2, 3], image::ImageFormat::Jpeg);
     let images = json!({"width": 3, "height": 2});
-    let cases: Vec<(&str, Vec<(&str, Vec<u8>)>, Value)> = vec![
+    let cases: Vec<(&str, Files, Value)> = vec![
         ("d.csv", vec![("d.csv", format!("a,y\n{}", rows(0..3000)).into_bytes())], json!({"label": "y"})),
         ("d.parquet", vec![("d.parquet", parquet(&batch))], json!({"format": "parquet", "tensors": table})),
         (

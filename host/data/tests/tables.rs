@@ -1,4 +1,5 @@
 //! Tables of every format become the same tensors, and what is wrong with them is said.
+#![allow(clippy::unwrap_used, reason = "tests, and functions of theirs")]
 
 mod folder;
 

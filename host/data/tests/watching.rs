@@ -1,4 +1,5 @@
 //! Changes are told soon, wherever the data lies, and also after it was away.
+#![allow(clippy::unwrap_used, reason = "tests, and functions of theirs")]
 
 mod folder;
 mod front;

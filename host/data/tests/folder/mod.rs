@@ -1,4 +1,5 @@
 //! A folder of files that tests write and read as datasets.
+#![allow(clippy::unwrap_used, reason = "what tests stand on")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::fs;

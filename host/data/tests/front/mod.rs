@@ -1,5 +1,6 @@
 //! A server in front of a store that misbehaves as it is told: it answers late, in part, with errors, or not at all. What is
 //! behind it is another server, or files that it holds itself.
+#![allow(clippy::unwrap_used, reason = "what tests stand on")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::HashMap;
