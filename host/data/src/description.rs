@@ -181,8 +181,11 @@ impl Description {
         {
             return wrong(format!("a test share of {test} is not from 0 to below 1"));
         }
-        if !self.csv.delimiter.is_ascii() || matches!(self.csv.delimiter, '"' | '\n' | '\r') {
-            let delimiter = self.csv.delimiter;
+        let delimiter = self.csv.delimiter;
+        if !delimiter.is_ascii()
+            || delimiter.is_ascii_alphanumeric()
+            || matches!(delimiter, '"' | '\n' | '\r' | '.' | '+' | '-')
+        {
             return wrong(format!(
                 "csv.delimiter {delimiter:?}: use one ASCII character, such as ',' or ';'"
             ));

@@ -5,17 +5,23 @@
 //!  begin ─▶ number │ text │ value │ missing … ─▶ end       (or fail: the row is a bad one)
 //! ```
 
+mod cells;
+mod decimal;
+
 use std::sync::Arc;
+
+use self::cells::Ends;
+use self::decimal::Decimal;
 
 use crate::description::Missing;
 use crate::draft::{Chunk, Draft};
 use crate::error::{DataError, Place, Problem, shown};
-use crate::plan::Plan;
+use crate::plan::{Plan, Use};
 use crate::split::{Divider, Side};
-use crate::tensor::{Element, Values, each};
+use crate::tensor::{DType, Element, Values, each};
 
 /// Bytes of a chunk, about: samples that are read while they are in the processor's cache are looked at there.
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 512 << 10;
 /// Samples of a chunk, at most.
 const CHUNK_ROWS: usize = 1 << 16;
 
@@ -54,6 +60,7 @@ pub struct Rows<'a> {
     /// Elements of each tensor before the row.
     starts: Vec<usize>,
     holes: Vec<Vec<usize>>,
+    ends: Ends,
     sides: Vec<Side>,
     /// Where a column decides, of this row.
     side: Option<Side>,
@@ -64,17 +71,18 @@ pub struct Rows<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     kind: Kind,
-    tensor: u32,
-    place: u32,
+    tensor: usize,
+    place: usize,
+    /// Columns from this one on that go to neighbouring places, this one included.
+    run: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Goes nowhere.
     None,
-    F32,
-    F64,
-    I64,
+    /// Of a type whose plain numbers are read where they lie.
+    Number,
     /// By the long road.
     Other,
 }
@@ -86,21 +94,7 @@ impl<'a> Rows<'a> {
         let bytes: usize =
             plan.tensors.iter().zip(&widths).map(|(column, width)| width * column.dtype.size()).sum();
         let full = (CHUNK_BYTES / bytes.max(1)).clamp(1, CHUNK_ROWS);
-        let slots = plan.uses.iter().map(|uses| match uses.target {
-            _ if uses.key => Slot { kind: Kind::Other, tensor: 0, place: 0 },
-            None => Slot { kind: Kind::None, tensor: 0, place: 0 },
-            Some((tensor, place)) => {
-                let kind = match plan.tensors[tensor].dtype {
-                    _ if plan.classes[tensor].is_some() => Kind::Other,
-                    crate::tensor::DType::F32 => Kind::F32,
-                    crate::tensor::DType::F64 => Kind::F64,
-                    crate::tensor::DType::I64 => Kind::I64,
-                    _ => Kind::Other,
-                };
-                Slot { kind, tensor: tensor as u32, place: place as u32 }
-            }
-        });
-        let slots = slots.collect();
+        let slots = slots(&plan);
         let values: Vec<Values> = plan.tensors.iter().map(|column| Values::empty(column.dtype)).collect();
         Self {
             draft,
@@ -112,6 +106,7 @@ impl<'a> Rows<'a> {
             values,
             widths,
             plan,
+            ends: Ends::default(),
             sides: Vec::new(),
             side: None,
             full,
@@ -134,32 +129,31 @@ impl<'a> Rows<'a> {
         self.side = None;
     }
 
-    /// The plainest number at the start of `text`, where the column takes one. Gives its length; None: try
-    /// [`Self::text`], which also says what is wrong.
+    /// Cells from `column` on whose tensors take plain numbers, and that are plain numbers: their places are written, `at` is
+    /// moved behind the delimiter of the last one. `text` begins with the line, which ends at `end`, and may go on. Gives how
+    /// many there were; for the next, try [`Self::text`], which also says what is wrong.
     #[inline(always)]
-    pub fn number(&mut self, column: usize, text: &[u8]) -> Option<usize> {
-        let slot = self.slots[column];
-        let (tensor, place) = (slot.tensor as usize, slot.place as usize);
-        match slot.kind {
-            Kind::F32 => {
-                let (value, len) = fast_float2::parse_partial::<f32, _>(text).ok()?;
-                let Values::F32(values) = &mut self.values[tensor] else { return None };
-                values[self.starts[tensor] + place] = value;
-                value.is_finite().then_some(len)
+    pub fn numbers(
+        &mut self,
+        column: usize,
+        text: &[u8],
+        end: usize,
+        at: &mut usize,
+        delimiter: u8,
+    ) -> usize {
+        let Slot { kind, tensor, place, run } = self.slots[column];
+        let from = self.starts[tensor] + place;
+        match (kind, &mut self.values[tensor]) {
+            (Kind::Number, Values::F32(values)) => {
+                run_of(&mut values[from..from + run], &mut self.ends, text, end, at, delimiter)
             }
-            Kind::I64 => {
-                let (value, len) = digits(text)?;
-                let Values::I64(values) = &mut self.values[tensor] else { return None };
-                values[self.starts[tensor] + place] = value;
-                Some(len)
+            (Kind::Number, Values::F64(values)) => {
+                run_of(&mut values[from..from + run], &mut self.ends, text, end, at, delimiter)
             }
-            Kind::F64 => {
-                let (value, len) = fast_float2::parse_partial::<f64, _>(text).ok()?;
-                let Values::F64(values) = &mut self.values[tensor] else { return None };
-                values[self.starts[tensor] + place] = value;
-                value.is_finite().then_some(len)
+            (Kind::Number, Values::I64(values)) => {
+                run_of(&mut values[from..from + run], &mut self.ends, text, end, at, delimiter)
             }
-            Kind::None | Kind::Other => None,
+            _ => 0,
         }
     }
 
@@ -269,7 +263,6 @@ impl<'a> Rows<'a> {
     }
 
     fn expected(&self, tensor: usize) -> String {
-        use crate::tensor::DType;
         let dtype = self.plan.tensors[tensor].dtype;
         match dtype {
             _ if self.plan.classes[tensor].is_some() => "a class".to_owned(),
@@ -357,6 +350,54 @@ impl<'a> Rows<'a> {
     }
 }
 
+fn slots(plan: &Plan) -> Vec<Slot> {
+    let slot = |uses: &Use| {
+        let (tensor, place) = uses.target.unwrap_or_default();
+        let kind = match plan.tensors[tensor].dtype {
+            _ if uses.key => Kind::Other,
+            _ if uses.target.is_none() => Kind::None,
+            _ if plan.classes[tensor].is_some() => Kind::Other,
+            DType::F32 | DType::F64 | DType::I64 => Kind::Number,
+            _ => Kind::Other,
+        };
+        Slot { kind, tensor, place, run: 1 }
+    };
+    let mut slots: Vec<Slot> = plan.uses.iter().map(slot).collect();
+    for column in (1..slots.len()).rev() {
+        let (before, next) = (slots[column - 1], slots[column]);
+        let neighbours = (before.tensor, before.place + 1) == (next.tensor, next.place);
+        if neighbours && before.kind == Kind::Number && next.kind == Kind::Number {
+            slots[column - 1].run += next.run;
+        }
+    }
+    slots
+}
+
+/// As [`Rows::numbers`]. Where cells end is found first, for many of them: then no cell waits for the one before it to be
+/// read, and the processor reads several at once.
+#[inline(always)]
+fn run_of<T: Decimal>(
+    places: &mut [T],
+    ends: &mut Ends,
+    text: &[u8],
+    end: usize,
+    at: &mut usize,
+    delimiter: u8,
+) -> usize {
+    let mut taken = 0;
+    while taken < places.len() && *at <= end {
+        let places = &mut places[taken..];
+        let ends = ends.find(text, *at..end, delimiter, places.len());
+        for (place, &cell_end) in places.iter_mut().zip(ends) {
+            let Some(value) = T::parse(&text[*at..], cell_end - *at) else { return taken };
+            *place = value;
+            *at = cell_end + 1;
+            taken += 1;
+        }
+    }
+    taken
+}
+
 fn set(values: &mut Values, at: usize, cell: Cell<'_>) -> bool {
     fn to<T: Element>(cell: Cell<'_>) -> Option<T> {
         match cell {
@@ -372,18 +413,6 @@ fn set(values: &mut Values, at: usize, cell: Cell<'_>) -> bool {
         }
         None => false,
     })
-}
-
-/// A whole number of at most 18 digits.
-#[inline]
-fn digits(text: &[u8]) -> Option<(i64, usize)> {
-    let sign = usize::from(text.first() == Some(&b'-'));
-    let count = text[sign..].iter().take(19).take_while(|byte| byte.is_ascii_digit()).count();
-    if !(1..=18).contains(&count) {
-        return None;
-    }
-    let value = text[sign..sign + count].iter().fold(0, |value, byte| value * 10 + i64::from(byte - b'0'));
-    Some((if sign == 1 { -value } else { value }, sign + count))
 }
 
 /// Cells without a value.

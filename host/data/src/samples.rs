@@ -24,7 +24,7 @@ use half::{bf16, f16};
 pub type Batch = Vec<(String, Tensor)>;
 
 /// Bytes below which neighbouring chunks are made one.
-const SMALL: usize = 512 << 10;
+const SMALL: usize = 256 << 10;
 
 /// Elements that are digested at a time.
 const DIGESTED: usize = 1 << 13;

@@ -123,6 +123,27 @@ impl Values {
         each!(self, v => v.resize(len, Default::default()));
     }
 
+    /// So many zeros; None: memory for them is not to be had.
+    pub(crate) fn zeros(dtype: DType, len: usize) -> Option<Self> {
+        /// Elements for which nobody asks first: memory comes as zeros then, mostly.
+        const FEW: usize = 1 << 20;
+        if len <= FEW {
+            return Some(match dtype {
+                DType::F32 => Self::F32(vec![0.0; len]),
+                DType::F64 => Self::F64(vec![0.0; len]),
+                DType::I64 => Self::I64(vec![0; len]),
+                DType::I32 => Self::I32(vec![0; len]),
+                DType::U8 => Self::U8(vec![0; len]),
+                DType::F16 => Self::F16(vec![f16::ZERO; len]),
+                DType::BF16 => Self::BF16(vec![bf16::ZERO; len]),
+            });
+        }
+        let mut values = Self::empty(dtype);
+        values.try_reserve(len).then_some(())?;
+        values.resize(len);
+        Some(values)
+    }
+
     /// Whether memory for that many more is to be had.
     pub(crate) fn try_reserve(&mut self, more: usize) -> bool {
         each!(self, v => v.try_reserve_exact(more).is_ok())
@@ -190,13 +211,17 @@ pub trait Element: Copy + Default + PartialOrd + fmt::Debug + Send + Sync + 'sta
     /// The value, where the type has it; floating-point types round, and have no value that is too large for them.
     fn from_f64(value: f64) -> Option<Self>;
     /// As above.
+    fn from_f32(value: f32) -> Option<Self> {
+        Self::from_f64(f64::from(value))
+    }
+    /// As above.
     fn from_i64(value: i64) -> Option<Self>;
     /// The nearest value of 64 bits.
     fn to_f64(self) -> f64;
 }
 
 macro_rules! float {
-    ($type:ty, $name:ident, $from:expr, $to:expr) => {
+    ($type:ty, $name:ident, $from:expr, $from32:expr, $to:expr) => {
         impl Element for $type {
             const DTYPE: DType = DType::$name;
             fn wrap(values: Vec<Self>) -> Values {
@@ -214,6 +239,11 @@ macro_rules! float {
                 (narrow.is_finite() || !value.is_finite()).then_some(narrow)
             }
             #[inline]
+            fn from_f32(value: f32) -> Option<Self> {
+                let narrow: Self = $from32(value);
+                (narrow.is_finite() || !value.is_finite()).then_some(narrow)
+            }
+            #[inline]
             fn from_i64(value: i64) -> Option<Self> {
                 <Self as Element>::from_f64(value as f64)
             }
@@ -224,10 +254,10 @@ macro_rules! float {
         }
     };
 }
-float!(f32, F32, |value: f64| value as f32, f64::from);
-float!(f64, F64, |value: f64| value, |value: f64| value);
-float!(f16, F16, f16::from_f64, f16::to_f64);
-float!(bf16, BF16, bf16::from_f64, bf16::to_f64);
+float!(f32, F32, |value: f64| value as f32, |value: f32| value, f64::from);
+float!(f64, F64, |value: f64| value, |value: f32| f64::from(value), |value: f64| value);
+float!(f16, F16, f16::from_f64, f16::from_f32, f16::to_f64);
+float!(bf16, BF16, bf16::from_f64, bf16::from_f32, bf16::to_f64);
 
 macro_rules! integer {
     ($type:ty, $name:ident) => {

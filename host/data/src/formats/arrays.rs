@@ -3,13 +3,15 @@
 //! Where a batch has nothing but numbers and classes, and none is missing, whole columns are written to their places; where
 //! something is not as it should be, cell by cell, so that each bad row is found.
 
+use std::ops::Range;
+
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
     Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, TimeUnit};
 
 use crate::copied;
@@ -20,6 +22,12 @@ use crate::tensor::{Element, Values};
 
 /// Longest list of a cell.
 const MAX_LIST: i32 = 1 << 24;
+
+/// Rows that are written at a time.
+const TILE: usize = 128;
+
+/// An f32's bits without its sign, from which on it is none that is finite.
+const INFINITE: i32 = 0x7f80_0000;
 
 /// A file's columns.
 pub fn header(schema: &Schema) -> Header {
@@ -101,15 +109,21 @@ pub fn push(
     Ok(())
 }
 
-/// All of a batch, column by column; None where that does not do.
+/// A column that goes to a tensor as it is.
+struct Whole {
+    array: ArrayRef,
+    tensor: usize,
+    to: Strided,
+}
+
+/// All of a batch; None where that does not do.
 fn whole(rows: &mut Rows<'_>, plan: &Plan, batch: &RecordBatch, columns: &[usize]) -> Option<Vec<Values>> {
     let len = batch.num_rows();
-    let mut tensors: Vec<Values> = plan.tensors.iter().map(|column| Values::empty(column.dtype)).collect();
-    for (values, column) in tensors.iter_mut().zip(&plan.tensors) {
-        let size = len.checked_mul(column.width())?;
-        values.try_reserve(size).then_some(())?;
-        values.resize(size);
+    let mut tensors = Vec::with_capacity(plan.tensors.len());
+    for column in &plan.tensors {
+        tensors.push(Values::zeros(column.dtype, len.checked_mul(column.width())?)?);
     }
+    let mut wholes = Vec::with_capacity(columns.len());
     for (&column, array) in columns.iter().zip(batch.columns()) {
         let uses = plan.uses[column];
         if uses.key || array.null_count() > 0 {
@@ -126,28 +140,49 @@ fn whole(rows: &mut Rows<'_>, plan: &Plan, batch: &RecordBatch, columns: &[usize
             }
             continue;
         }
-        let (cells, inner) = match array.data_type() {
+        let (cells, array) = match array.data_type() {
             DataType::FixedSizeList(_, size) => {
                 let list = array.as_fixed_size_list();
-                let from = list.value_offset_at(0);
+                let from = usize::try_from(list.value_offset_at(0)).ok()?;
                 (*size as usize, list.values().slice(from, len * *size as usize))
             }
             _ => (1, array.clone()),
         };
-        if inner.null_count() > 0 {
+        if array.null_count() > 0 {
             return None;
         }
-        let to = Strided { width, place, cells };
-        match &mut tensors[tensor] {
-            Values::F32(values) => to.write(&inner, values)?,
-            Values::F64(values) => to.write(&inner, values)?,
-            Values::F16(values) => to.write(&inner, values)?,
-            Values::BF16(values) => to.write(&inner, values)?,
-            Values::I64(values) => to.write(&inner, values)?,
-            Values::I32(values) => to.write(&inner, values)?,
-            Values::U8(values) => to.write(&inner, values)?,
+        wholes.push(Whole { array, tensor, to: Strided { width, place, cells } });
+    }
+    // A few rows of all columns, then the next: what is written to stays in the processor's nearest cache.
+    for from in (0..len).step_by(TILE) {
+        let part = from..len.min(from + TILE);
+        for Whole { array, tensor, to } in &wholes {
+            let (tensor, part) = (&mut tensors[*tensor], part.clone());
+            match (tensor, array.data_type()) {
+                (Values::F32(values), DataType::Float32) => {
+                    to.copy(array.as_primitive::<Float32Type>().values(), part, values, |few| {
+                        few.iter().fold(0, |most, value| most.max(value.abs().to_bits() as i32)) < INFINITE
+                    })?;
+                }
+                (Values::F64(values), DataType::Float64) => {
+                    to.copy(array.as_primitive::<Float64Type>().values(), part, values, |few| {
+                        few.iter().all(|value| value.is_finite())
+                    })?;
+                }
+                (Values::I64(values), DataType::Int64) => {
+                    to.copy(array.as_primitive::<Int64Type>().values(), part, values, |_| true)?;
+                }
+                (Values::F32(values), _) => to.write(array, part, values)?,
+                (Values::F64(values), _) => to.write(array, part, values)?,
+                (Values::F16(values), _) => to.write(array, part, values)?,
+                (Values::BF16(values), _) => to.write(array, part, values)?,
+                (Values::I64(values), _) => to.write(array, part, values)?,
+                (Values::I32(values), _) => to.write(array, part, values)?,
+                (Values::U8(values), _) => to.write(array, part, values)?,
+            }
         }
     }
+    copied::count(tensors.iter().map(|values| values.len() * values.dtype().size()).sum());
     Some(tensors)
 }
 
@@ -160,51 +195,72 @@ struct Strided {
 }
 
 impl Strided {
-    fn write<T: Element>(self, array: &dyn Array, values: &mut [T]) -> Option<()> {
+    /// These rows of an array of the tensor's own type. None: not all are numbers.
+    fn copy<T: Copy>(
+        self,
+        source: &[T],
+        rows: Range<usize>,
+        values: &mut [T],
+        good: impl Fn(&[T]) -> bool,
+    ) -> Option<()> {
+        let source = &source[rows.start * self.cells..rows.end * self.cells];
+        let values = values[rows.start * self.width..rows.end * self.width].chunks_exact_mut(self.width);
+        good(source).then_some(())?;
+        if self.cells == 1 {
+            source.iter().zip(values).for_each(|(&value, row)| row[self.place] = value);
+        } else {
+            let places = self.place..self.place + self.cells;
+            let rows = source.chunks_exact(self.cells).zip(values);
+            rows.for_each(|(cells, row)| row[places.clone()].copy_from_slice(cells));
+        }
+        Some(())
+    }
+
+    /// These rows of an array.
+    fn write<T: Element>(self, array: &dyn Array, rows: Range<usize>, values: &mut [T]) -> Option<()> {
         match array.data_type() {
-            DataType::Float32 => self.floats::<Float32Type, T>(array, values, f64::from),
-            DataType::Float64 => self.floats::<Float64Type, T>(array, values, |value| value),
-            DataType::Float16 => self.floats::<Float16Type, T>(array, values, half::f16::to_f64),
-            DataType::Int8 => self.integers::<Int8Type, T>(array, values),
-            DataType::Int16 => self.integers::<Int16Type, T>(array, values),
-            DataType::Int32 => self.integers::<Int32Type, T>(array, values),
-            DataType::Int64 => self.integers::<Int64Type, T>(array, values),
-            DataType::UInt8 => self.integers::<UInt8Type, T>(array, values),
-            DataType::UInt16 => self.integers::<UInt16Type, T>(array, values),
-            DataType::UInt32 => self.integers::<UInt32Type, T>(array, values),
+            // What is not a number, or too large for the tensor, is a bad row.
+            DataType::Float32 => self
+                .each::<Float32Type, T>(array, rows, values, |value| (T::from_f32(value), value.is_finite())),
+            DataType::Float64 => self
+                .each::<Float64Type, T>(array, rows, values, |value| (T::from_f64(value), value.is_finite())),
+            DataType::Float16 => self.each::<Float16Type, T>(array, rows, values, |value| {
+                (T::from_f32(value.to_f32()), value.is_finite())
+            }),
+            DataType::Int8 => self.integers::<Int8Type, T>(array, rows, values),
+            DataType::Int16 => self.integers::<Int16Type, T>(array, rows, values),
+            DataType::Int32 => self.integers::<Int32Type, T>(array, rows, values),
+            DataType::Int64 => self.integers::<Int64Type, T>(array, rows, values),
+            DataType::UInt8 => self.integers::<UInt8Type, T>(array, rows, values),
+            DataType::UInt16 => self.integers::<UInt16Type, T>(array, rows, values),
+            DataType::UInt32 => self.integers::<UInt32Type, T>(array, rows, values),
             _ => None,
         }
     }
 
-    fn floats<A: ArrowPrimitiveType, T: Element>(
+    fn integers<A: ArrowPrimitiveType, T: Element>(
         self,
         array: &dyn Array,
+        rows: Range<usize>,
         values: &mut [T],
-        widen: impl Fn(A::Native) -> f64 + Copy,
-    ) -> Option<()> {
-        self.each::<A, T>(array, values, |value| {
-            let value = widen(value);
-            // What is not a number, or too large for the tensor, is a bad row.
-            (T::from_f64(value), value.is_finite())
-        })
-    }
-
-    fn integers<A: ArrowPrimitiveType, T: Element>(self, array: &dyn Array, values: &mut [T]) -> Option<()>
+    ) -> Option<()>
     where
         A::Native: Into<i64>,
     {
-        self.each::<A, T>(array, values, |value| (T::from_i64(value.into()), true))
+        self.each::<A, T>(array, rows, values, |value| (T::from_i64(value.into()), true))
     }
 
     #[inline(always)]
     fn each<A: ArrowPrimitiveType, T: Element>(
         self,
         array: &dyn Array,
+        rows: Range<usize>,
         values: &mut [T],
         convert: impl Fn(A::Native) -> (Option<T>, bool),
     ) -> Option<()> {
         let source: &[A::Native] = array.as_primitive_opt::<A>()?.values();
-        copied::count(source.len() * size_of::<T>());
+        let source = &source[rows.start * self.cells..rows.end * self.cells];
+        let values = &mut values[rows.start * self.width..rows.end * self.width];
         let mut good = true;
         let mut put = |value: A::Native, place: &mut T| {
             let (converted, fits) = convert(value);

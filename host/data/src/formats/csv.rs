@@ -58,7 +58,8 @@ pub fn read(
     let mut rows = Rows::new(draft, Arc::clone(&plan), file, divider, from);
     let width = plan.uses.len();
     if let Some((bytes, line, quoted)) = &pending {
-        take(&mut rows, Row { bytes, line: *line, quoted: *quoted }, width, delimiter, file, &mut scratch)?;
+        let row = Row { bytes, text: bytes, line: *line, quoted: *quoted };
+        take(&mut rows, row, width, delimiter, file, &mut scratch)?;
     }
     while let Some(row) = text.next()? {
         take(&mut rows, row, width, delimiter, file, &mut scratch)?;
@@ -88,7 +89,7 @@ fn take(
     let done = if row.quoted {
         quoted(rows, row.bytes, width, delimiter, scratch)
     } else {
-        plain(rows, row.bytes, width, delimiter)
+        plain(rows, row.bytes, row.text, width, delimiter)
     };
     match done {
         Ok(()) => rows.end(),
@@ -101,29 +102,28 @@ fn take(
     }
 }
 
-/// A row without quotation marks.
+/// A row without quotation marks; `text` begins with it, and may go on.
 #[inline]
-fn plain(rows: &mut Rows<'_>, line: &[u8], width: usize, delimiter: u8) -> Result<(), Bad> {
-    let mut at = 0;
-    for column in 0..width {
-        let rest = &line[at..];
-        match rows.number(column, rest) {
-            Some(len) if len == rest.len() || rest[len] == delimiter => at += len,
-            _ => {
-                let len = memchr(delimiter, rest).unwrap_or(rest.len());
-                if !rows.skips(column) {
-                    rows.text(column, rest[..len].trim_ascii()).map_err(Bad::Cell)?;
-                }
-                at += len;
+fn plain(rows: &mut Rows<'_>, line: &[u8], text: &[u8], width: usize, delimiter: u8) -> Result<(), Bad> {
+    let (mut at, mut column) = (0, 0);
+    while column < width {
+        let taken = rows.numbers(column, text, line.len(), &mut at, delimiter);
+        column += taken;
+        if taken == 0 {
+            let rest = &line[at..];
+            let len = memchr(delimiter, rest).unwrap_or(rest.len());
+            if !rows.skips(column) {
+                rows.text(column, rest[..len].trim_ascii()).map_err(Bad::Cell)?;
             }
+            at += len + 1;
+            column += 1;
         }
-        if at == line.len() {
-            return if column + 1 == width { Ok(()) } else { Err(Bad::Width) };
+        if at > line.len() {
+            break;
         }
-        at += 1;
     }
-    // A delimiter was the last of it.
-    Err(Bad::Width)
+    // Behind the end of the line, with its last cell.
+    if column == width && at > line.len() { Ok(()) } else { Err(Bad::Width) }
 }
 
 fn quoted(

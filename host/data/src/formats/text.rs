@@ -42,6 +42,8 @@ pub enum Quotes {
 pub struct Row<'a> {
     /// Without its end of line.
     pub bytes: &'a [u8],
+    /// As above, and what comes after it, which the row is told from by a line's end.
+    pub text: &'a [u8],
     /// From one.
     pub line: u64,
     /// Whether there is a quotation mark in it.
@@ -131,7 +133,8 @@ impl<'a> Text<'a> {
             let carriage = len > 0 && self.buffer[from + len - 1] == b'\r';
             let to = from + len - usize::from(carriage);
             if from < to {
-                return Ok(Some(Row { bytes: &self.buffer[from..to], line, quoted }));
+                let text = &self.buffer[from..self.end];
+                return Ok(Some(Row { bytes: &text[..to - from], text, line, quoted }));
             }
         }
     }

@@ -48,6 +48,11 @@ impl Blob {
         &self.entry.name
     }
 
+    /// Whether reading a little costs little.
+    pub fn is_local(&self) -> bool {
+        matches!(self.inner, Inner::Local(_))
+    }
+
     /// Bytes.
     pub fn len(&self) -> u64 {
         self.entry.size
@@ -74,12 +79,17 @@ impl Blob {
                         format!("memory for {len} bytes is not to be had"),
                     ));
                 }
-                bytes.resize(len, 0);
-                file.read_exact_at(&mut bytes, offset).map_err(|error| match error.kind() {
-                    // It was cut off since it was opened.
-                    io::ErrorKind::UnexpectedEof => DataError::Replaced { file: self.name().to_owned() },
-                    _ => DataError::io(self.name(), &error),
-                })?;
+                while bytes.len() < len {
+                    // Into memory as it comes, which nobody fills with zeros first.
+                    let at = offset + bytes.len() as u64;
+                    match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
+                        // It was cut off since it was opened.
+                        Ok(0) => return Err(DataError::Replaced { file: self.name().to_owned() }),
+                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                        Err(error) => return Err(DataError::io(self.name(), &error.into())),
+                    }
+                }
+                bytes.truncate(len);
                 Ok(bytes.into())
             }
             Inner::Remote(remote) => remote.fetch(&self.entry, offset..offset + len as u64),

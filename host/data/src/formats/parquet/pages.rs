@@ -13,24 +13,44 @@ const PACKED: u32 = 3;
 const ENCODING: u32 = 5 * 64 + 2;
 const ENCODING_V2: u32 = 8 * 64 + 4;
 
+/// What a page's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Bytes of the header itself.
+    pub header: usize,
+    /// Bytes after it.
+    pub packed: usize,
+    /// Bytes to which they unpack.
+    pub unpacked: u64,
+}
+
+/// The header at the start of these bytes. None: there is none that is complete. Err: the page is not read.
+pub fn header(bytes: &[u8]) -> Result<Option<Page>, String> {
+    let mut header = Compact { bytes, found: Vec::new() };
+    if header.structure(0, 0).is_none() {
+        return Ok(None);
+    }
+    let field = |id| header.found.iter().find(|(field, _)| *field == id).map(|(_, value)| *value);
+    let packed = field(PACKED).and_then(|size| usize::try_from(size).ok());
+    let unpacked = field(UNPACKED).and_then(|size| u64::try_from(size).ok());
+    let (Some(packed), Some(unpacked)) = (packed, unpacked) else { return Ok(None) };
+    if [ENCODING, ENCODING_V2].into_iter().any(|encoding| field(encoding) == Some(DELTA_BYTE_ARRAY)) {
+        return Err(
+            "a column in the encoding DELTA_BYTE_ARRAY; write it as PLAIN or with a dictionary".to_owned()
+        );
+    }
+    Ok(Some(Page { header: bytes.len() - header.bytes.len(), packed, unpacked }))
+}
+
 /// Bytes to which all pages of a column chunk unpack. Err: they are not pages.
 pub fn unpacked(chunk: &[u8]) -> Result<u64, String> {
     let mut rest = chunk;
     let mut sum = 0u64;
     while !rest.is_empty() {
         let damaged = || format!("truncated or damaged: no page {} bytes before a column's end", rest.len());
-        let mut header = Compact { bytes: rest, found: Vec::new() };
-        header.structure(0, 0).ok_or_else(damaged)?;
-        let (after, found) = (header.bytes, header.found);
-        let field = |id| found.iter().find(|(field, _)| *field == id).map(|(_, value)| *value);
-        let packed = field(PACKED).and_then(|size| usize::try_from(size).ok()).ok_or_else(damaged)?;
-        let size = field(UNPACKED).and_then(|size| u64::try_from(size).ok()).ok_or_else(damaged)?;
-        if [ENCODING, ENCODING_V2].into_iter().any(|encoding| field(encoding) == Some(DELTA_BYTE_ARRAY)) {
-            return Err("a column in the encoding DELTA_BYTE_ARRAY; write it as PLAIN or with a dictionary"
-                .to_owned());
-        }
-        rest = after.get(packed..).ok_or_else(damaged)?;
-        sum = sum.saturating_add(size);
+        let page = header(rest)?.ok_or_else(damaged)?;
+        sum = sum.saturating_add(page.unpacked);
+        rest = rest[page.header..].get(page.packed..).ok_or_else(damaged)?;
     }
     Ok(sum)
 }
