@@ -148,9 +148,9 @@ impl TensorStats {
                 sums.add_rows(&values[start..row]);
                 start = (row + places).min(values.len());
                 let mut of_row = holes[holes.partition_point(|&hole| hole < row)..].iter().peekable();
-                for index in row..start {
-                    if of_row.next_if_eq(&&index).is_none() {
-                        sums.add(index - row, values[index]);
+                for (place, &value) in values[row..start].iter().enumerate() {
+                    if of_row.next_if_eq(&&(row + place)).is_none() {
+                        sums.add(place, value);
                     }
                 }
             }

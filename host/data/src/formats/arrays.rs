@@ -143,7 +143,7 @@ fn whole(rows: &mut Rows<'_>, plan: &Plan, batch: &RecordBatch, columns: &[usize
         let (cells, array) = match array.data_type() {
             DataType::FixedSizeList(_, size) => {
                 let list = array.as_fixed_size_list();
-                let from = usize::try_from(list.value_offset_at(0)).ok()?;
+                let from = list.value_offset_at(0);
                 (*size as usize, list.values().slice(from, len * *size as usize))
             }
             _ => (1, array.clone()),
