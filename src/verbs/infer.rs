@@ -30,6 +30,9 @@ pub struct Args {
     /// .json with a request of the Open Inference Protocol or an array of arrays; `-`: JSON from standard input
     #[arg(short, long, value_name = "FILE")]
     input: PathBuf,
+    /// The column of a .csv or .npy that is no input, by its heading or zero-based index: what the samples are
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
     /// Ask this node; without it, the first edge that answers
     #[arg(long, value_name = "NODE", conflicts_with = "url")]
     node: Option<String>,
@@ -56,8 +59,8 @@ pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
         Some(url) => url.clone(),
         None => services::url(&services::find(&access.server().await?, name).await?, args.node.as_deref())?,
     };
-    let path = args.input.clone();
-    let given = tokio::task::spawn_blocking(move || input::read(&path)).await??;
+    let (path, label) = (args.input.clone(), args.label.clone());
+    let given = tokio::task::spawn_blocking(move || input::read(&path, label.as_deref())).await??;
     let node = Node::new(&url)?;
     let service = services::client_name(&access.namespace, name);
     let request = match given {

@@ -29,12 +29,26 @@ def check(module, client, service, name, width, **options):
     np.testing.assert_array_equal(answer.as_numpy(output), again.as_numpy(output))
     if service == "plus-one":
         np.testing.assert_array_equal(answer.as_numpy(output), samples + 1)
+    refused(module, lambda: client.infer("no-such-service", [tensor]), "no-such-service")
+    if service == "plus-one":
+        return
+    misshapen = module.InferInput(name, [1, width + 1], "FP32")
+    misshapen.set_data_from_numpy(np.zeros((1, width + 1), np.float32), **options)
+    mistyped = module.InferInput(name, [1, width], "INT64")
+    mistyped.set_data_from_numpy(np.zeros((1, width), np.int64), **options)
+    misnamed = module.InferInput("other", list(samples.shape), "FP32")
+    misnamed.set_data_from_numpy(samples, **options)
+    for wrong, word in ((misshapen, str(width + 1)), (mistyped, "i64"), (misnamed, "other")):
+        refused(module, lambda: client.infer(service, [wrong]), word)
+
+
+def refused(module, ask, word):
     try:
-        client.infer("no-such-service", [tensor])
+        ask()
     except module.InferenceServerException as error:
-        assert "no-such-service" in error.message(), error
+        assert word in error.message(), error
     else:
-        raise AssertionError("a service that is not there has answered")
+        raise AssertionError(f"{word}: what is wrong was answered")
 
 
 def main():

@@ -49,6 +49,11 @@ impl Built {
         Ok(Self { sedge: path("SEDGE_BIN")?, plugins: path("SEDGE_PLUGINS")? })
     }
 
+    /// The example `name` of a package of the workspace, which `cargo test` builds.
+    pub fn example(&self, name: &str) -> PathBuf {
+        self.sedge.with_file_name("examples").join(name)
+    }
+
     /// The component of the plugin `name`, e.g. `sgd-trainer`.
     pub fn plugin(&self, name: &str) -> PathBuf {
         self.plugins.join(format!("{}.wasm", name.replace('-', "_")))

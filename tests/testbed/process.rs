@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// A process whose output goes to a file. Dropping it kills it.
 #[derive(Debug)]
@@ -50,12 +50,25 @@ impl Process {
 
     /// Ask it to end (SIGTERM) and wait until it has; whether it ended well.
     pub fn terminate(&mut self) -> Result<bool> {
-        Command::new("kill")
-            .arg("-TERM")
-            .arg(self.child.id().to_string())
-            .status()
-            .context("cannot run kill")?;
+        self.signal("-TERM")?;
         Ok(self.child.wait()?.success())
+    }
+
+    /// Let it hang: it keeps its connections and does nothing (SIGSTOP).
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Let it go on.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let mut kill = Command::new("kill");
+        let status = kill.arg(signal).arg(self.child.id().to_string()).status().context("cannot run kill")?;
+        ensure!(status.success(), "kill {signal}: {status}");
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ mod plugins;
 mod setup;
 mod shell;
 mod test;
+mod venv;
 
 use std::process::ExitCode;
 

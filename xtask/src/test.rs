@@ -82,8 +82,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Ok(folder) => drop(tests.env("SEDGE_MAGIKA", folder)),
         Err(error) => shell::say("Note", format!("Magika is not tested: {error:#}")),
     }
-    if let Some(python::Client { python, packages }) = client {
+    if let Some(python::Client { python, packages, has_triton }) = client {
         tests.env("SEDGE_PYTHON", python).env("SEDGE_PYTHON_CLIENT", packages);
+        if has_triton {
+            tests.env("SEDGE_TRITONCLIENT", "1");
+        }
     }
     shell::run(&mut tests)?;
     shell::say("Passed", format!("in {} s", start.elapsed().as_secs()));

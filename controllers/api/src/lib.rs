@@ -40,6 +40,10 @@ pub mod node {
 
     /// The version of the node protocol that this build speaks.
     pub const PROTOCOL: u32 = 1;
+
+    /// The reason of a revision that was not ready by its rollout's deadline. Unlike others that are undone it may come
+    /// yet: the node goes on trying.
+    pub const PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 }
 
 /// The protocol between participants of a federated job; `proto/federation.proto` has the words.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
+use sedge_api::node::PROGRESS_DEADLINE_EXCEEDED;
 use sedge_api::resources::{
     EdgeNode, JointInferenceService, JointInferenceServiceStatus, Model, PinnedRevision, Plugin,
     RolloutState, ServicePhase, ServingSide, Worker, condition, set_condition,
@@ -115,7 +116,10 @@ impl Service<'_> {
 
         let mut decision = Decision { actions: Vec::new(), again_after: cloud.again_after };
         let all = || cloud_want.iter().chain(&edge_wants);
-        let undoing = all().find_map(|want| has_undone(want.present?, self.current.revision));
+        let first = self.first(&status, &edge_wants, cloud_want.as_ref());
+        let undoing = all()
+            .filter_map(|want| has_undone(want.present?, self.current.revision))
+            .find(|why| first.is_some() || why.reason != PROGRESS_DEADLINE_EXCEEDED);
         if let Some(why) = undoing.filter(|_| is_progressing(&status) && taken_up == TakenUp::AsBefore) {
             undo(&mut status, why, observed.now);
         }
@@ -123,7 +127,6 @@ impl Service<'_> {
         if status.current.as_ref().is_some_and(|current| current.revision == self.current.revision)
             && observed.service.status.as_ref().is_some_and(|before| before.revision == status.revision)
         {
-            let first = self.first(&status, &edge_wants, cloud_want.as_ref());
             for want in cloud_want.iter().chain(&edge_wants) {
                 let waits =
                     want.worker.spec.serving.as_ref().is_some_and(|task| task.side == ServingSide::Edge)

@@ -57,14 +57,17 @@ impl Place<'_> {
     }
 
     fn endpoint(&self) -> ServingEndpoint {
-        let reason = self.reason();
+        let missing = self.reason();
+        let ready = missing.is_none();
+        // One that answers with an earlier revision is ready, and says why it does not take up the present one.
+        let reason = missing.or_else(|| self.undone());
         let none = ServingReport::default();
         let report = self.report().unwrap_or(&none);
         ServingEndpoint {
             node: self.name.clone(),
             url: self.node.and_then(endpoint).map(str::to_owned),
             role: self.side,
-            ready: reason.is_none(),
+            ready,
             reason,
             instances: report.instances,
             revision: (report.revision > 0).then_some(report.revision),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::samples;
@@ -26,6 +26,8 @@ const WAITING: usize = 256;
 const FILE: usize = 1 << 20;
 /// How long samples wait in memory for more.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often files over their age are looked for.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// How much is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +85,8 @@ async fn write(
 ) {
     let mut waiting: Vec<NamedTensors> = Vec::new();
     let mut since = Instant::now();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let ended = tokio::select! {
             () = cancel.cancelled() => {
@@ -108,6 +112,12 @@ async fn write(
                 None => true,
             },
             () = tokio::time::sleep_until(since + PATIENCE), if !waiting.is_empty() => false,
+            _ = look.tick() => {
+                let (folder, bounds) = (Arc::clone(&folder), bounds.clone());
+                let now = jiff::Timestamp::now().as_microsecond();
+                report(tokio::task::spawn_blocking(move || clear(&folder, &bounds, now)).await);
+                false
+            }
         };
         let bytes: usize = waiting.iter().flatten().map(|(_, tensor)| tensor.byte_len()).sum();
         if !waiting.is_empty() && (ended || bytes >= FILE || since.elapsed() >= PATIENCE) {
@@ -129,8 +139,12 @@ async fn put(folder: &Arc<Dir>, bounds: &Bounds, parts: Vec<NamedTensors>) {
         durable::replace(&folder, &format!("{now:020}.npz"), &[file.into_inner()])?;
         clear(&folder, &bounds, now)
     });
-    if let Err(error) = put.await.map_err(io::Error::other).flatten() {
-        tracing::warn!(%error, "hard examples could not be kept");
+    report(put.await);
+}
+
+fn report(done: Result<io::Result<()>, JoinError>) {
+    if let Err(error) = done.map_err(io::Error::other).flatten() {
+        tracing::warn!(%error, "the folder of hard examples could not be kept");
     }
 }
 

@@ -205,11 +205,6 @@ impl Way<'_> {
         };
         let asked = match self.found_hard(&inputs, &hard) {
             None => None,
-            // There are none yet.
-            Some(policy) if policy.sends_outputs => {
-                let why = "outputs are to be sent, and samples are mined before there are any";
-                Some((policy, Err(Unanswered::Failed(why.to_owned()))))
-            }
             Some(policy) => Some((policy, self.ask(&inputs, &hard).await)),
         };
         let (by, others) = match asked {

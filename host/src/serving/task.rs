@@ -109,13 +109,20 @@ impl Task {
             samples: batching.max_batch.min(MAX_BATCH) as usize,
             delay: Duration::from_micros(batching.max_delay_micros.into()).min(MAX_DELAY),
         });
+        let mining = task.mining.as_ref().map(mining).transpose()?;
+        let offload = task.offload.as_ref().map(policy).transpose()?;
+        if mining.as_ref().is_some_and(|mining| mining.stage == Stage::Inputs)
+            && offload.as_ref().is_some_and(|offload| offload.sends_outputs)
+        {
+            return Err("it mines inputs, before there are the outputs that it is to send".to_owned());
+        }
         Ok(Self {
             service: task.service.clone(),
             is_cloud,
             recipe: Recipe {
                 sizes,
                 batching,
-                mining: task.mining.as_ref().map(mining).transpose()?,
+                mining,
                 keep: task.keep.as_ref().map(|keep| Keep {
                     dataset: keep.dataset.clone(),
                     bounds: Bounds {
@@ -126,7 +133,7 @@ impl Task {
             },
             terms: Terms {
                 revision: task.revision,
-                offload: task.offload.as_ref().map(policy).transpose()?,
+                offload,
                 rollout: task.rollout.as_ref().map(rollout).transpose()?.unwrap_or_default(),
             },
         })

@@ -45,7 +45,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Reasons, as statuses have them.
 const INVALID: &str = "InvalidDefinition";
 const HOST_ERROR: &str = "HostError";
-const TOO_LATE: &str = "ProgressDeadlineExceeded";
+const TOO_LATE: &str = node::PROGRESS_DEADLINE_EXCEEDED;
 
 /// Serve what `wanted` says until `cancel`.
 pub(super) async fn serve(
@@ -114,6 +114,8 @@ impl From<Ended> for Undone {
 enum Taken {
     Kept,
     Undone(Undone),
+    /// It was undone before, as is said here, and is not tried again.
+    UndoneBefore(RolloutStatus),
     /// Another definition came, or the worker is to end.
     Interrupted,
 }
@@ -140,11 +142,16 @@ impl Server<'_> {
         loop {
             let worker = self.wanted.borrow_and_update().clone();
             let taken = self.take_up(&worker).await;
-            let retries = matches!(&taken, Taken::Undone(undone) if undone.reason == HOST_ERROR);
+            let retries = match &taken {
+                Taken::Undone(undone) => {
+                    undone.reason == TOO_LATE || undone.reason == HOST_ERROR && self.live.is_none()
+                }
+                _ => false,
+            };
             self.tell(revision(&worker), &worker, taken).await;
             // What this node could not do it may be able to do later; what has failed by itself is not tried again.
             let again = async {
-                match retries && self.live.is_none() {
+                match retries {
                     true => tokio::time::sleep(RETRY).await,
                     false => std::future::pending().await,
                 }
@@ -192,13 +199,12 @@ impl Server<'_> {
             && let Some(last) = self.read::<RolloutStatus>(UNDONE).await
             && last.revision == task.terms.revision
         {
-            return Taken::Undone(Undone { reason: last.reason, message: last.message });
+            return Taken::UndoneBefore(last);
         }
         self.phase(task.terms.revision, RolloutPhase::Preparing, None);
-        let mut wanted = self.wanted.clone();
         let prepared = tokio::select! {
             () = self.cancel.cancelled() => return Taken::Interrupted,
-            _ = wanted.changed() => return Taken::Interrupted,
+            () = self.superseded(&definition) => return Taken::Interrupted,
             prepared = self.prepare_in_time(&definition, &task) => prepared,
         };
         let prepared = match prepared {
@@ -228,15 +234,29 @@ impl Server<'_> {
         }
     }
 
+    /// Waits until something else comes to be wanted than `definition`. Other terms alone are not: they are taken up afterwards.
+    async fn superseded(&self, definition: &Definition) {
+        let mut wanted = self.wanted.clone();
+        loop {
+            if wanted.changed().await.is_err() {
+                return;
+            }
+            let wanted = Definition::parse(&wanted.borrow_and_update());
+            if wanted.is_ok_and(|wanted| !wanted.is_made_as(definition)) {
+                return;
+            }
+        }
+    }
+
     /// Prepare; where another revision answers meanwhile, within the rollout's deadline.
     async fn prepare_in_time(&self, definition: &Definition, task: &Task) -> Result<Prepared, Undone> {
-        let waits = Mutex::new("it was being prepared".to_owned());
+        let waits = Mutex::new(String::new());
         let prepared = self.prepare(definition, task, &waits);
         let Some(deadline) = task.terms.rollout.deadline.filter(|_| self.live.is_some()) else {
             return prepared.await;
         };
         tokio::time::timeout(deadline, prepared).await.unwrap_or_else(|_| {
-            let message = format!("it was not ready within {deadline:?}: {}", waits.lock());
+            let message = format!("it was not ready within {deadline:?}, {}", waits.lock());
             Err(Undone::new(TOO_LATE, message))
         })
     }
@@ -250,7 +270,7 @@ impl Server<'_> {
     ) -> Result<Prepared, Undone> {
         let answers = self.live.is_some();
         let pending = |reason: &str, message: &str| {
-            *waits.lock() = format!("{reason}: {message}");
+            *waits.lock() = format!("waiting for its parts: {reason}: {message}");
             // A service that answers goes on while its next revision waits for something.
             if answers {
                 self.reporter.line(&format!("the next revision waits: {reason}: {message}"));
@@ -284,6 +304,7 @@ impl Server<'_> {
                 Some(Arc::new(opened.map_err(|(reason, message)| Undone::new(reason, message))?))
             }
         };
+        *waits.lock() = "in the plugin's `prepare` or the probes".to_owned();
         let parts = Parts {
             plugin: definition.plugin.digest,
             model: definition.model.as_ref().map(|model| model.digest),
@@ -300,9 +321,9 @@ impl Server<'_> {
     /// Watch a revision that has been swapped in until its probation is over.
     async fn watch(&self, definition: &Definition, task: &Task, trial: Trial) -> Taken {
         self.phase(task.terms.revision, RolloutPhase::Probation, None);
-        let mut wanted = self.wanted.clone();
         let over = tokio::time::sleep(task.terms.rollout.probation);
-        tokio::pin!(over);
+        let superseded = self.superseded(definition);
+        tokio::pin!(over, superseded);
         let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
@@ -310,14 +331,10 @@ impl Server<'_> {
                     trial.undo(DRAIN).await;
                     return Taken::Interrupted;
                 }
-                changed = wanted.changed() => {
-                    let other = changed.is_err()
-                        || Definition::parse(&wanted.borrow()).is_ok_and(|wanted| !wanted.is_made_as(definition));
-                    // What is not proven is nothing to fall back on.
-                    if other {
-                        trial.undo(DRAIN).await;
-                        return Taken::Interrupted;
-                    }
+                // What is not proven is nothing to fall back on.
+                () = &mut superseded => {
+                    trial.undo(DRAIN).await;
+                    return Taken::Interrupted;
                 }
                 _ = look.tick() => {
                     if let Some(why) = trial.has_failed(&task.terms.rollout) {
@@ -347,10 +364,13 @@ impl Server<'_> {
                     .line(&format!("revision {revision} is undone: {}: {}", undone.reason, undone.message));
                 let status = self.phase(revision, RolloutPhase::Undone, Some(&undone));
                 match self.live {
+                    // It is tried again, and once it is there it answers.
+                    Some(_) if undone.reason == TOO_LATE => {}
                     Some(_) => self.write(UNDONE, status.encode_to_vec()).await,
                     None => self.reporter.pending(&undone.reason, &undone.message),
                 }
             }
+            Taken::UndoneBefore(status) => self.say(status),
         }
     }
 
@@ -359,12 +379,16 @@ impl Server<'_> {
             undone.map(|undone| (undone.reason.clone(), undone.message.clone())).unwrap_or_default();
         let changed_unix_millis = now_millis();
         let status = RolloutStatus { revision, phase: phase.into(), reason, message, changed_unix_millis };
+        self.say(status.clone());
+        status
+    }
+
+    fn say(&self, status: RolloutStatus) {
         let told = self.live.as_ref().map(|live| live.served.status());
         self.reporter.update(|worker| {
             let serving = told.or(worker.serving.take()).unwrap_or_default();
-            worker.serving = Some(node::ServingStatus { rollout: Some(status.clone()), ..serving });
+            worker.serving = Some(node::ServingStatus { rollout: Some(status), ..serving });
         });
-        status
     }
 
     async fn read<M: prost::Message + Default>(&self, name: &'static str) -> Option<M> {
@@ -382,7 +406,7 @@ impl Server<'_> {
     async fn write(&self, name: &'static str, bytes: Vec<u8>) {
         let folder = Arc::clone(&self.folder);
         let kept = tokio::task::spawn_blocking(move || {
-            // A definition is often told again as it was, and a disk of flash wears.
+            // A restarted node takes up again what it has just read, and a disk of flash wears.
             let present = durable::read(&folder, name, MAX_BYTES).ok().flatten();
             if present.as_ref() == Some(&bytes) { Ok(()) } else { durable::replace(&folder, name, &[bytes]) }
         })

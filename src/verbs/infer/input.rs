@@ -33,8 +33,8 @@ pub enum Given {
     Picture(Picture),
 }
 
-/// Read `path`; what it is says its ending. Blocking.
-pub fn read(path: &Path) -> anyhow::Result<Given> {
+/// Read `path`; what it is says its ending. The column `label` of a table is left out. Blocking.
+pub fn read(path: &Path, label: Option<&str>) -> anyhow::Result<Given> {
     if path == Path::new("-") {
         return json_given("standard input", std::io::stdin().lock());
     }
@@ -45,9 +45,9 @@ pub fn read(path: &Path) -> anyhow::Result<Given> {
             let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
             json_given(&shown, file)
         }
-        "npy" => Ok(Given::Samples(array(path, Format::Npy)?)),
-        "csv" => Ok(Given::Samples(array(path, Format::Csv)?)),
-        "npz" => Ok(Given::Arrays(arrays(path, Format::Npz)?)),
+        "npy" => Ok(Given::Samples(array(path, Format::Npy, label)?)),
+        "csv" => Ok(Given::Samples(array(path, Format::Csv, label)?)),
+        "npz" => Ok(Given::Arrays(arrays(path, Format::Npz, None)?)),
         "png" | "jpg" | "jpeg" => {
             let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
             Ok(Given::Picture(Picture::decode(&shown, file)?))
@@ -99,18 +99,19 @@ fn flatten(value: Value, depth: usize, samples: &mut Samples) -> Result<(), Stri
 }
 
 /// All samples of a file that has one array.
-fn array(path: &Path, format: Format) -> anyhow::Result<Samples> {
-    let first = arrays(path, format)?.into_iter().next();
+fn array(path: &Path, format: Format, label: Option<&str>) -> anyhow::Result<Samples> {
+    let first = arrays(path, format, label)?.into_iter().next();
     Ok(first.context("the file has no samples")?.1)
 }
 
 /// All samples of a file that a node could hold as a dataset, by name.
-fn arrays(path: &Path, format: Format) -> anyhow::Result<Vec<(String, Samples)>> {
+fn arrays(path: &Path, format: Format, label: Option<&str>) -> anyhow::Result<Vec<(String, Samples)>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().and_then(|name| name.to_str()).context("the file's name is not UTF-8")?;
     let dir = Dir::open_ambient_dir(folder, cap_std::ambient_authority())
         .with_context(|| format!("cannot open {}", folder.display()))?;
-    let source = Source { path: name.to_owned(), format, label: None, test_share: 0.0, split_seed: 0 };
+    let label = label.map(str::to_owned);
+    let source = Source { path: name.to_owned(), format, label, test_share: 0.0, split_seed: 0 };
     let dataset = Arc::new(Dataset::open(&dir, &source)?);
     let size = dataset.size(Split::All);
     let batch = dataset.batches(Split::All, size, None).try_next()?;
@@ -161,14 +162,16 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             path
         };
-        let Given::Samples(samples) = read(&path("x.CSV", b"a,b\n1,2\n3,4\n")).unwrap() else { panic!() };
+        let Given::Samples(samples) = read(&path("x.CSV", b"a,b\n1,2\n3,4\n"), None).unwrap() else {
+            panic!()
+        };
         assert_eq!(samples.shape, [2, 2]);
-        let refused = read(&path("x.gif", b"")).unwrap_err().to_string();
+        let refused = read(&path("x.gif", b""), None).unwrap_err().to_string();
         assert!(refused.ends_with("none of .npy, .npz, .csv, .json, .png and .jpg"), "{refused}");
-        assert!(read(&path("x.png", b"no picture")).is_err());
+        assert!(read(&path("x.png", b"no picture"), None).is_err());
 
         let stored = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digits-joint/held-out.npz");
-        let Given::Arrays(arrays) = read(Path::new(stored)).unwrap() else { panic!() };
+        let Given::Arrays(arrays) = read(Path::new(stored), None).unwrap() else { panic!() };
         assert!(arrays.iter().any(|(name, samples)| name == "x" && samples.shape == [449, 64]));
     }
 }

@@ -21,6 +21,8 @@ use crate::failure::Failure;
 const MAX_FILE: u64 = 64 << 20;
 const MAX_SIDE: u32 = 16_384;
 const MAX_DECODED: u64 = 128 << 20;
+/// Largest of what resizing makes on its way, the source's width by the new height of four floats a pixel.
+const MAX_BETWEEN: u64 = 512 << 20;
 /// Most elements of an input: they are sent as JSON.
 const MAX_ELEMENTS: usize = 4 << 20;
 
@@ -94,6 +96,12 @@ impl Picture {
     pub fn request(self, metadata: &Value, options: &Options) -> Result<Value, Failure> {
         let port = port::only(metadata)?;
         let form = Form::of(&port, options, self.0.dimensions())?;
+        let between = u64::from(self.0.width()) * form.height as u64 * 16;
+        if self.0.dimensions() != (form.width as u32, form.height as u32) && between > MAX_BETWEEN {
+            let (width, height) = self.0.dimensions();
+            let why = format!("{width}x{height} pixels cannot be resized to {}x{}", form.width, form.height);
+            return Err(Failure::new(why).hint("make the picture smaller, or of the same proportions"));
+        }
         let channels = form.channels;
         let elements = Elements::of(&port, options, channels)?;
         let values = self.pixels(&form);

@@ -9,6 +9,7 @@ mod sending;
 mod swap;
 
 use anyhow::{Context as _, Result, ensure};
+use sedge_client::{Error, Tensor};
 use sedge_testbed::joint::{HeldOut, PATIENCE, ask, digit, service};
 use sedge_testbed::{Built, Platform, eventually, root};
 use serde_json::Value;
@@ -105,6 +106,34 @@ fn files_are_asked_about(platform: &Platform, digits: &HeldOut) -> Result<()> {
     let right = answers.iter().zip(&digits.labels).filter(|(a, b)| a == b).count();
     assert!(answers.len() == digits.labels.len() && right * 1000 >= answers.len() * 975, "{right}");
     assert_eq!(infer("three.png", &["--range", "0..16"])?, [3], "its pixels are from 0 to 16");
+    let table = infer("../digits.csv", &["--label", "label"])?;
+    assert_eq!(table.iter().skip(3).step_by(4).copied().collect::<Vec<_>>(), answers);
+    Ok(())
+}
+
+#[test]
+fn a_request_that_does_not_fit_is_refused_with_what_the_service_takes() -> Result<()> {
+    let built = Built::from_environment()?;
+    let platform = serving(&built, &service(&[])?)?;
+    let client = platform.client("edge-1")?;
+    let of = |shape: &[u64]| Tensor::new(shape, &vec![0_f32; shape.iter().product::<u64>() as usize]);
+    let fits = of(&[1, 64])?;
+    let integers = Tensor::new(&[1, 64], &[0_i64; 64])?;
+    let cases: [(&[(&str, Tensor)], &str); 6] = [
+        (&[("z", fits.clone())], "z"),
+        (&[], "x"),
+        (&[("x", fits.clone()), ("x", fits.clone())], "x"),
+        (&[("x", of(&[1, 63])?)], "63"),
+        (&[("x", of(&[64])?)], "64"),
+        (&[("x", integers)], "i64"),
+    ];
+    for (inputs, word) in cases {
+        let refused = client.infer("digits", inputs, PATIENCE).err().context("an answer")?;
+        assert!(matches!(&refused, Error::InvalidRequest(why) if why.contains(word)), "{word}: {refused:?}");
+    }
+    let missing = client.infer("none", &[("x", fits.clone())], PATIENCE);
+    assert!(matches!(missing, Err(Error::NotFound(_))), "{missing:?}");
+    assert!(client.infer("digits", &[("x", fits)], PATIENCE).is_ok());
     Ok(())
 }
 
@@ -123,7 +152,7 @@ fn two_services_share_a_node() -> Result<()> {
     assert_ne!(small?, large?);
     platform.cli.run(&["delete", "jis", "large"])?;
     eventually("the other service to be gone", PATIENCE, || {
-        Ok(matches!(ask(&client, "large", &digits.samples[0]), Err(sedge_client::Error::NotFound(_))))
+        Ok(matches!(ask(&client, "large", &digits.samples[0]), Err(Error::NotFound(_))))
     })?;
     ask(&client, "digits", &digits.samples[0])?;
     Ok(())

@@ -51,6 +51,32 @@ fn the_python_example_asks_about_digits() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_rust_example_asks_about_digits() -> Result<()> {
+    let built = Built::from_environment()?;
+    let platform = serving(&built, &service(&[])?)?;
+    let example = built.example("digits");
+    let output = Command::new(&example).arg(url(&platform)?).output();
+    let output =
+        output.with_context(|| format!("{}: `cargo build --examples` makes it", example.display()))?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout)?;
+    assert!(printed.starts_with("449 digits: 9") && printed.contains("answered by cloud: "), "{printed}");
+    Ok(())
+}
+
+#[test]
+fn tritons_client_is_served_unchanged() -> Result<()> {
+    if named("SEDGE_TRITONCLIENT", "Triton's client is not installed").is_none() {
+        return Ok(());
+    }
+    let platform = serving(&Built::from_environment()?, &service(&[])?)?;
+    let printed = python("tests/serving/triton.py", &[&url(&platform)?, "digits", "x", "64"]);
+    let printed = printed.context("it has run")??;
+    assert_eq!(printed.matches(": ok").count(), 3, "{printed}");
+    Ok(())
+}
+
 /// As `examples/magika/identify.py` takes them.
 fn features(content: &[u8]) -> Vec<i32> {
     const BLOCK: usize = 4096;

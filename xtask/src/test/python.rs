@@ -6,7 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::shell;
+use crate::{shell, venv};
+
+/// In the cache folder.
+const VENV: &str = "test/python";
 
 /// What end-to-end tests of Python programs are told.
 pub struct Client {
@@ -14,14 +17,20 @@ pub struct Client {
     pub python: PathBuf,
     /// The package, installed.
     pub packages: PathBuf,
+    /// Whether it has Triton's client.
+    pub has_triton: bool,
 }
 
 /// Build the package into `folder` and test it; None where it cannot be tested here, which is said.
 pub fn test(folder: &Path) -> Result<Option<Client>> {
-    let Some(python) = with_numpy() else {
+    let Some(python) = with_packages() else {
         shell::say("Skipping", "the Python client: no python3 with numpy is found (SEDGE_PYTHON names one)");
         return Ok(None);
     };
+    let has_triton = has(&python, "tritonclient.http, tritonclient.grpc");
+    if !has_triton {
+        shell::say("Note", "Triton's client is not tested: it is not installed");
+    }
     shell::say("Testing", format!("the Python client, with {}", python.display()));
     let source = shell::root().join("clients/python");
     let mut packages = folder.join("packages");
@@ -37,7 +46,7 @@ pub fn test(folder: &Path) -> Result<Option<Client>> {
     let mut tests = Command::new(&python);
     tests.args(["-m", "unittest", "discover", "--quiet", "--start-directory"]).arg(source.join("tests"));
     shell::run(tests.env("PYTHONPATH", &packages).env("PYTHONDONTWRITEBYTECODE", "1"))?;
-    Ok(Some(Client { python, packages }))
+    Ok(Some(Client { python, packages, has_triton }))
 }
 
 /// As `pip wheel ./clients/python` makes it.
@@ -52,12 +61,25 @@ fn wheel(python: &Path, source: &Path, folder: &Path) -> Result<PathBuf> {
     wheel.context("pip built no wheel")
 }
 
-/// SEDGE_PYTHON, else the first on the path that has numpy.
-fn with_numpy() -> Option<PathBuf> {
+/// SEDGE_PYTHON; else one with all packages, in a venv; else the first on the path that has numpy.
+fn with_packages() -> Option<PathBuf> {
+    let wanted = include_str!("../../../tests/serving/requirements.txt");
     let named = std::env::var_os("SEDGE_PYTHON").map(PathBuf::from);
+    let own = || {
+        let present = venv::installed(VENV, wanted).ok().flatten();
+        present.or_else(|| match venv::install(VENV, wanted) {
+            Ok(python) => Some(python),
+            Err(error) => {
+                shell::say("Note", format!("no Python packages are installed: {error:#}"));
+                None
+            }
+        })
+    };
     let usual = ["python3", "python"].map(PathBuf::from);
-    named
-        .into_iter()
-        .chain(usual)
-        .find(|python| shell::capture(Command::new(python).args(["-c", "import numpy"])).is_ok())
+    let own = if named.is_some() { None } else { own() };
+    named.into_iter().chain(own).chain(usual).find(|python| has(python, "numpy"))
+}
+
+fn has(python: &Path, modules: &str) -> bool {
+    shell::capture(Command::new(python).args(["-c", &format!("import {modules}")])).is_ok()
 }

@@ -315,8 +315,9 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub probes: Vec<Probe>,
-    /// How long a node may take to fetch, prepare and probe it; then the old one stays. A first revision, in place
-    /// of which there is nothing, takes as long as it does. 10m by default.
+    /// How long a node may take to fetch, prepare and probe it. If the edge that goes first, or the cloud, takes
+    /// longer, the revision is undone; if another edge does, it says so, answers with the old one and tries again. A
+    /// first revision, in place of which there is nothing, takes as long as it does. 10m by default.
     #[serde(default = "default_rollout_deadline")]
     pub deadline: Period,
     /// How long it is watched after the swap; the old one stays at hand. 10s by default.

@@ -253,6 +253,36 @@ fn a_revision_that_one_node_undoes_is_undone_on_all_and_not_tried_again() {
 }
 
 #[test]
+fn what_is_late_is_undone_by_the_first_nodes_and_waited_for_of_the_others() {
+    let late = |observed: &mut Observed, name: &str| {
+        say(observed, name, "Undone", 1);
+        let report = worker(observed, name).status.as_mut().unwrap().serving.as_mut().unwrap();
+        report.rollout.as_mut().unwrap().reason = Some(PROGRESS_DEADLINE_EXCEEDED.to_owned());
+        settle(observed);
+    };
+    let mut observed = serving();
+    change(&mut observed);
+    late(&mut observed, "svc-edge-e1");
+    assert_eq!(status(&observed).rollout.unwrap().state, RolloutState::Undone);
+
+    let mut observed = serving();
+    change(&mut observed);
+    for name in ["svc-cloud", "svc-edge-e1"] {
+        say(&mut observed, name, "Kept", 2);
+    }
+    settle(&mut observed);
+    say(&mut observed, "svc-edge-e2", "Kept", 2);
+    late(&mut observed, "svc-edge-e3");
+    let waits = status(&observed);
+    assert_eq!(waits.rollout.unwrap().state, RolloutState::Progressing);
+    let edge = waits.endpoints.iter().find(|endpoint| endpoint.node == "e3").unwrap();
+    assert_eq!((edge.ready, edge.reason.as_deref()), (true, Some(PROGRESS_DEADLINE_EXCEEDED)));
+    assert!(told(&observed).iter().all(|(_, revision)| *revision == 2), "{:?}", told(&observed));
+    all_keep(&mut observed);
+    assert_eq!(status(&observed).rollout.unwrap().state, RolloutState::Complete);
+}
+
+#[test]
 fn putting_the_spec_back_after_it_was_undone_is_no_new_revision() {
     let mut observed = serving();
     let before = observed.service.spec.clone();

@@ -154,7 +154,7 @@ impl Server {
     }
 }
 
-/// For clients of other languages: `cargo test -p sedge-host --lib -- --ignored --nocapture serve_for_others`,
+/// For clients of other languages, by hand (`cargo xtask test` asks a whole node with one): `cargo test -p sedge-host --lib -- --ignored --nocapture serve_for_others`,
 /// then `python tests/serving/triton.py URL plus-one`.
 #[tokio::test]
 #[ignore = "serves until it is ended"]
