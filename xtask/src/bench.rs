@@ -5,9 +5,11 @@
 //!  limits: memcpy, loopback TCP             │
 //!  tensors: engines, guests, PyTorch        ├─▶ rows ─▶ table on the terminal, JSON in a file
 //!  jobs: whole jobs on real processes       │
-//!  serving: joint inference from Python    ─┘
+//!  serving: joint inference from Python     │
+//!  data: files into tensors, pandas         ─┘
 //! ```
 
+mod data;
 mod jobs;
 mod limits;
 mod rows;
@@ -48,6 +50,10 @@ enum Part {
     ///
     /// Only if asked for by name: pip fetches these.
     Serving,
+    /// Files into tensors: CSV, Parquet and images, beside pandas, pyarrow and Pillow.
+    ///
+    /// pip fetches the latter, some hundred megabytes, if this part is asked for by name.
+    Data,
 }
 
 /// Measure, print, write.
@@ -72,6 +78,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Part::Serving) {
         // Alone, it may fetch some hundred megabytes of Python packages to compare with.
         serving::measure(&built, arguments.part.is_some(), &mut rows)?;
+    }
+    if wanted(Part::Data) {
+        shell::say("Measuring", "data");
+        // Alone, it may fetch some hundred megabytes of Python packages to compare with.
+        data::measure(arguments.part.is_some(), &mut rows)?;
     }
     anstream::println!("\n{rows}");
     let path = match &arguments.json {
