@@ -10,18 +10,21 @@
 //! Both answer the same held-out digits, one a request in JSON, with the models of `tests/data/digits-joint`, an edge and
 //! a cloud of one process each. "Always cloud" is by way of the edge: Sedge's edge computes too, Python's has no model.
 
+mod affinity;
+mod echo;
 mod load;
+mod peer;
 mod proxy;
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use affinity::Affinity;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use load::Load;
+use peer::Peer;
 use proxy::Proxy;
 use sedge_testbed::{Built, Platform, joint};
 
@@ -112,18 +115,51 @@ fn sedge(built: &Built, delay: Duration, bodies: &[Vec<u8>], to_beat: &[f64], ro
         };
         let reported = report(&what, &server, bodies, &aims, rows)?;
         match mode {
-            "always cloud" => always_cloud = reported.medians,
-            "edge only" => swap(&platform, &server, bodies, rows)?,
+            "always cloud" => {
+                always_cloud = reported.medians;
+                rows.add(
+                    format!("Sedge, cloud, link {} ms each way: memory at most", delay.as_millis()),
+                    memory(platform.node("cloud")?.id())?,
+                    "MB",
+                );
+            }
+            "edge only" => {
+                one_at_a_time(&server, bodies, rows)?;
+                swap(&platform, &server, bodies, rows)?;
+            }
             "cascade" if delay.is_zero() => lose_cloud(&mut platform, &server, bodies, rows)?,
             _ => {}
         }
     }
-    rows.add(
-        format!("Sedge, cloud, link {} ms each way: memory at most", delay.as_millis()),
-        memory(platform.node("cloud")?.id())?,
-        "MB",
-    );
     Ok(())
+}
+
+/// One request at a time, beside what loopback takes by itself: wherever the system puts client and server, and both on one
+/// core, where nobody waits for another core to wake.
+fn one_at_a_time(server: &Server, bodies: &[Vec<u8>], rows: &mut Rows) -> Result<()> {
+    let micros = |address: SocketAddr| -> Result<f64> {
+        let load = Load { address, path: PATH, bodies, concurrency: 1, duration: DURATION };
+        let median = load.run()?.percentile(0.5).context("no answer")?;
+        Ok(median.as_secs_f64() * 1e6)
+    };
+    let mut pair = |what: &str| -> Result<()> {
+        let echo = micros(echo::start()?)?;
+        let name = format!("{EDGE}, 1 at once, {what}");
+        rows.add(name, micros(server.address)?, "µs")
+            .limit(echo, "HTTP over loopback alone")
+            .aim(EDGE_AIM_MICROS);
+        Ok(())
+    };
+    pair("beside loopback alone")?;
+    // Threads begin where the one that starts them may be.
+    let here = Affinity::of("self", false)?;
+    let there = Affinity::of(&server.process.to_string(), true)?;
+    here.to("0")?;
+    there.to("0")?;
+    let measured = pair("both on one core");
+    here.back()?;
+    there.back()?;
+    measured
 }
 
 /// The edge's parameters are changed while it is busy.
@@ -196,7 +232,7 @@ fn peer(python: &Path, data: &Path, bodies: &[Vec<u8>], rows: &mut Rows) -> Resu
             report(&what, &edge.server(), bodies, &Aims::default(), rows)?;
         }
     }
-    rows.add("Python, cloud: memory at most", memory(cloud.process.id())?, "MB");
+    rows.add("Python, cloud: memory at most", memory(cloud.server().process)?, "MB");
     Ok(alone)
 }
 
@@ -276,37 +312,6 @@ fn report(
     Ok(Reported { per_core, medians })
 }
 
-/// A process of `python/serving.py`, ended when this is dropped.
-#[derive(Debug)]
-struct Peer {
-    process: Child,
-    address: SocketAddr,
-    started: Instant,
-}
-
-impl Peer {
-    fn start(python: &Path, model: Option<&Path>, cloud: Option<SocketAddr>) -> Result<Self> {
-        let mut command = Command::new(python);
-        command.arg(tensors::script("serving.py")).args(model).stdout(Stdio::piped());
-        if let Some(cloud) = cloud {
-            command.arg("--cloud").arg(format!("http://{cloud}"));
-        }
-        let started = Instant::now();
-        let process = command.spawn().with_context(|| format!("cannot start {}", python.display()))?;
-        let mut peer = Self { process, address: (Ipv4Addr::LOCALHOST, 0).into(), started };
-        let mut port = String::new();
-        if let Some(stdout) = peer.process.stdout.take() {
-            BufReader::new(stdout).read_line(&mut port)?;
-        }
-        peer.address.set_port(port.trim().parse().context("serving.py ended before it listened")?);
-        Ok(peer)
-    }
-
-    fn server(&self) -> Server {
-        Server { process: self.process.id(), address: self.address, started: self.started }
-    }
-}
-
 /// Seconds of processor time that a process has used.
 fn processor_time(process: u32) -> Result<f64> {
     let path = format!("/proc/{process}/stat");
@@ -325,14 +330,6 @@ fn memory(process: u32) -> Result<f64> {
     let path = format!("/proc/{process}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     most_memory(&status).with_context(|| format!("{path} does not say VmHWM"))
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// `VmHWM` of `/proc/PID/status`, in MB.
