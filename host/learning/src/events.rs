@@ -175,6 +175,7 @@ impl Rounds {
             (new.state, new.reason, new.deployed_at) = (VersionState::Deployed, reason, Some(now));
         }
         self.state.deployed = to;
+        self.state.serial = step.serial;
         self.changed();
         Ok(())
     }

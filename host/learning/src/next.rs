@@ -72,6 +72,7 @@ impl Rounds {
             }),
             Stage::Deploy => Step::Deploy(Deploy {
                 cause: DeployCause::Round(round.number),
+                serial: round.deploy_serial,
                 version: self.reference(round.candidate?)?,
                 instead_of: self.deployed_ref(),
             }),
@@ -84,8 +85,9 @@ impl Rounds {
         let observed = self.observed(figures);
         match plan.deploy.check(&mut self.state.deploy_trigger, &observed, now) {
             Decision::Fire { reason } => {
+                let serial = self.new_serial();
                 let round = self.state.current.as_mut()?;
-                round.deploy_why = Some(crate::cut(&reason));
+                (round.deploy_why, round.deploy_serial) = (Some(crate::cut(&reason)), serial);
                 round.deploy.set(StageState::Waiting, &reason, now);
                 self.changed();
                 Some(None)

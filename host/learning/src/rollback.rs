@@ -17,6 +17,9 @@ pub struct Rollback {
     /// The version that is to serve; none where there was none to go back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+    /// The deployment's number; 0 where it was refused at once.
+    #[serde(default)]
+    pub serial: u64,
     /// What became of it.
     pub state: RollbackState,
     /// Why, a sentence; may be empty.
@@ -85,9 +88,11 @@ impl Rounds {
             let reason = format!("version {number} was asked for instead of {}", self.state.deployed);
             self.keep_out(Outcome::Abandoned, &reason, now);
         }
+        let serial = if refused.is_none() { self.new_serial() } else { 0 };
         self.state.rollback = Some(Rollback {
             request,
             version,
+            serial,
             state,
             reason: refused.unwrap_or_default(),
             since: now,
@@ -107,7 +112,7 @@ impl Rounds {
         }
         let cause = DeployCause::Rollback(asked.request);
         let version = self.reference(asked.version?)?;
-        Some(Step::Deploy(Deploy { cause, version, instead_of: self.deployed_ref() }))
+        Some(Step::Deploy(Deploy { cause, serial: asked.serial, version, instead_of: self.deployed_ref() }))
     }
 
     /// A try to roll back failed.

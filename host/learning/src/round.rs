@@ -150,6 +150,9 @@ pub struct Round {
     /// The deploy trigger has fired: its words, with the figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploy_why: Option<String>,
+    /// The deployment's number, once it has.
+    #[serde(default)]
+    pub deploy_serial: u64,
     /// How it ended; none of the one in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -205,6 +208,7 @@ impl Round {
             evaluate: stage(),
             deploy: stage(),
             deploy_why: None,
+            deploy_serial: 0,
             outcome: None,
         }
     }

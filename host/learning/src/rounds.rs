@@ -35,6 +35,12 @@ pub(crate) struct State {
     /// By number.
     pub versions: Vec<Version>,
     pub deployed: u32,
+    /// Of the deployment by which it came to serve.
+    #[serde(default)]
+    pub serial: u64,
+    /// Of the latest deployment, whatever came of it.
+    #[serde(default)]
+    pub last_serial: u64,
     pub next_version: u32,
     pub next_round: u32,
     #[serde(default)]
@@ -88,6 +94,8 @@ impl Rounds {
                 seed,
                 versions: vec![version],
                 deployed: 0,
+                serial: 0,
+                last_serial: 0,
                 next_version: 1,
                 next_round: 1,
                 current: None,
@@ -122,6 +130,11 @@ impl Rounds {
     pub fn deployed(&self) -> &Version {
         let deployed = self.version(self.state.deployed);
         deployed.expect("the deployed version stays on record, and state without it is not read")
+    }
+
+    /// The number of the deployment by which the deployed version came to serve; 0: it does since the beginning.
+    pub fn serial(&self) -> u64 {
+        self.state.serial
     }
 
     /// What a rollback goes back to that names no version: the version that served last before the deployed one and was
@@ -173,6 +186,12 @@ impl Rounds {
             }
             None => Default::default(),
         }
+    }
+
+    /// A number that no deployment had.
+    pub(crate) fn new_serial(&mut self) -> u64 {
+        self.state.last_serial += 1;
+        self.state.last_serial
     }
 
     pub(crate) fn changed(&mut self) {

@@ -66,7 +66,10 @@ fn contradiction(state: &State) -> Option<String> {
     if versions.len() > MOST_VERSIONS + SLACK || state.past.len() > MOST_ROUNDS {
         return Some("more versions or rounds than are kept".to_owned());
     }
-    if state.next_version > HIGHEST || state.next_round > HIGHEST || state.revision > 1 << 60 {
+    if state.next_version > HIGHEST
+        || state.next_round > HIGHEST
+        || state.revision.max(state.last_serial) > 1 << 50
+    {
         return Some("numbers beyond all that a job comes to".to_owned());
     }
     if !versions.windows(2).all(|pair| pair[0].number < pair[1].number) {

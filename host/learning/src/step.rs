@@ -79,6 +79,8 @@ pub struct Evaluate {
 pub struct Deploy {
     /// For what.
     pub cause: DeployCause,
+    /// Its number: the same for all tries of one deployment, higher than those of all before it.
+    pub serial: u64,
     /// What is to serve.
     pub version: VersionRef,
     /// What serves.

@@ -148,6 +148,7 @@ fn words_that_come_late_or_twice_change_nothing() {
     job.rounds.evaluated(&evaluate, evaluated(0.9, 0.5), job.now).unwrap();
     let early = Deploy {
         cause: DeployCause::Round(1),
+        serial: 1,
         version: evaluate.candidate.clone(),
         instead_of: evaluate.deployed.clone(),
     };

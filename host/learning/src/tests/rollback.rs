@@ -21,7 +21,7 @@ fn a_rollback_goes_back_to_what_served_before_and_again_further() {
         job.rounds.ask_rollback(request, None, job.now);
         let deploy = job.deploy();
         assert_eq!((deploy.cause, deploy.version.number), (DeployCause::Rollback(request), to));
-        assert_eq!(deploy.instead_of.number, to + 1);
+        assert_eq!((deploy.instead_of.number, deploy.serial), (to + 1, 3 + request));
         job.rounds.deployed_now(&deploy, job.now).unwrap();
         job.restart();
         assert_eq!(job.states(), states);
