@@ -316,6 +316,7 @@ fn what_the_learner_deployed_by_itself_the_service_is_told_once_it_is_uploaded()
 fn an_evaluation_elsewhere_is_made_by_an_assessor_and_told_to_the_learner() {
     let mut observed = assessed_elsewhere();
     settle(&mut observed);
+    serve(&mut observed, "digits", "mlp:1", "Complete");
     assert_eq!((observed.workers.len(), task(&mut observed).evaluator), (1, None));
     let wants = |attempt: u32| {
         json!({"current": at("evaluate"), "wantsAssessment": {"round": 2, "attempt": attempt, "candidate": 2,
