@@ -12,13 +12,13 @@ use crate::table::{Cell, Table};
 /// Sources that are written out.
 const SOURCES: usize = 3;
 
-/// The versions, the newest first, with the metric that says most.
+/// The versions, the newest first, with the metric that says most: of the version, of what served before it on the same data,
+/// and of the version on earlier data.
 pub fn table(report: &LearningReport, now: Timestamp) -> Table {
     let metric = main_metric(report);
     let named = metric.as_deref().unwrap_or("metric").to_uppercase();
-    let heading = [
-        "VERSION", "STATE", "FROM", "DATA", "REPLAYED", &named, "DEPLOYED", "EARLIER", "MADE", "MODEL", "WHY",
-    ];
+    let heading =
+        ["VERSION", "STATE", "FROM", "DATA", "REPLAYED", &named, "BEFORE", "EARLIER", "MADE", "MODEL", "WHY"];
     let mut table = Table::new(heading);
     for version in report.versions.iter().rev() {
         let of = |metrics: &[Metric]| metric.as_deref().and_then(|name| value(metrics, name));
@@ -155,7 +155,12 @@ mod tests {
     #[test]
     fn the_newest_version_stands_first_with_what_it_was_measured_against() {
         let now = "2026-11-24T12:10:00Z".parse().unwrap();
-        insta::assert_snapshot!(screen::plain(&table(&report(), now).render(None)), @"");
+        insta::assert_snapshot!(screen::plain(&table(&report(), now).render(None)), @"
+        VERSION   STATE        FROM   DATA           REPLAYED   ACCURACY   BEFORE   EARLIER   MADE   MODEL          WHY
+              2   KeptOut         1   rows 100–199         20     0.7500   0.9000    0.8750   10m    d4735e3a265e   difference.accuracy is -0.15000000000000002
+              1   Deployed        0   rows 0–99                   0.9000   0.5000    0.8750   10m    6b86b273ff34   difference.accuracy is 0.4
+              0   Superseded                                                                  70m    (not kept)     version 1 took its place
+        ");
     }
 
     #[test]
@@ -163,7 +168,16 @@ mod tests {
         let report = report();
         let rows = differences(&report.versions[1], &report.versions[2]);
         let text = rows.iter().map(|(what, one, other)| format!("{what}: {one} | {other}\n"));
-        insta::assert_snapshot!(text.collect::<String>(), @"");
+        insta::assert_snapshot!(text.collect::<String>(), @"
+        state: Deployed | KeptOut
+        trained from: version 0 | version 1
+        data: rows 0–99 | rows 100–199
+        replayed:  | 20
+        model: 6b86b273ff34 | d4735e3a265e
+        parameter epochs: 5 | 9
+        measured accuracy: 0.9 | 0.75
+        beside it accuracy: 0.5 | 0.9
+        ");
         assert_eq!(differences(&report.versions[1], &report.versions[1]), []);
     }
 

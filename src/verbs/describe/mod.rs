@@ -340,7 +340,49 @@ mod tests {
                                 "lastTransitionTime": "2026-11-24T12:05:00Z"}],
             },
         });
-        insta::assert_snapshot!(page("ilj", job, vec![], vec![], None), @"");
+        insta::assert_snapshot!(page("ilj", job, vec![], vec![], None), @"
+        Name          digits
+        Namespace     default
+        Created       5m12s ago (2026-11-24T12:04:48Z)
+        Phase         Training
+        Round         2
+        Deployed      version 0
+        Measured      accuracy 0.5000, and 0.9000 of version 0
+        Samples       200, 0 new
+        Drift         0.125
+        Service       digits
+
+        Job
+          Model       mlp:1
+          Training    sgd:1
+            with      epochs=5
+            on        stream
+            when      newSamples >= 100, not within 10m
+            replays   25 % of its rows, at most 10,000
+            drift     psi window=200
+          Evaluation  evaluator:1
+          Deploys     difference.accuracy > 0.1, from 22:00 to 06:00 UTC
+          Keeps       10 versions
+
+        Conditions
+          TYPE       STATUS   SINCE   REASON    MESSAGE
+          Learning   True     5m      Leading   round 2 is in progress: newSamples is 100, at least 100
+
+        Round 2 (newSamples is 100, at least 100; rows 0–199)
+          STAGE      STATE     SINCE   FAILED   WHY
+          train      Waiting   10s          1   try 1 failed: the disk is full
+          evaluate   Waiting   60s
+          deploy     Waiting   60s
+
+        Rounds
+          ROUND   OUTCOME   VERSION   DATA        ENDED   WHY IT BEGAN                      WHY IT ENDED SO
+              1   KeptOut         1   rows 0–99   60s     newSamples is 100, at least 100   difference.accuracy is -0.4, not above 0.1
+
+        Versions (2)
+          VERSION   STATE      FROM   DATA        REPLAYED   ACCURACY   BEFORE   EARLIER   MADE   MODEL          WHY
+                1   KeptOut       0   rows 0–99                0.5000   0.9000             2m     6b86b273ff34   difference.accuracy is -0.4, not above 0.1
+                0   Deployed                                                               5m     5feceb66ffc8   the model that the job began with
+        ");
     }
 
     #[test]

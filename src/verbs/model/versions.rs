@@ -288,7 +288,11 @@ mod tests {
         assert_eq!(numbers(Some(0), Some(5)).unwrap_err().to_string(), "version 5 is not on record");
         assert!(numbers(None, Some(0)).unwrap_err().to_string().contains("trained from none"));
         let (one, other) = pair(&report, Some(1), Some(2)).unwrap();
-        insta::assert_snapshot!(screen::plain(&page(one, other, None)), @"");
+        insta::assert_snapshot!(screen::plain(&page(one, other, None)), @"
+                       VERSION 1    VERSION 2
+        state          Superseded   Deployed
+        trained from   version 0    version 1
+        ");
         assert!(page(one, one, None).starts_with("Versions 1 and 1 are the same"));
     }
 }
