@@ -11,10 +11,12 @@ mod deployments;
 mod drift;
 mod record;
 mod status;
+mod sweep;
 mod task;
 
 pub(crate) use deployments::{Deployed, Deployments};
 pub(crate) use drift::Drift;
 pub(crate) use record::{Kept, Record, RecordError};
 pub(crate) use status::{Wants, metrics_of, status};
+pub(crate) use sweep::sweep;
 pub(crate) use task::{AssessTask, EvaluatorTask, Task};

@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::artifacts::durable;
 
 /// Below the node's data directory, a folder for each job by its uid.
-const FOLDER: &str = "learning";
+pub(super) const FOLDER: &str = "learning";
 const FILE: &str = "rounds.json";
 /// Beside the rounds there is little.
 const MAX_BYTES: u64 = LARGEST_STATE as u64 + (1 << 20);

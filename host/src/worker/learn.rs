@@ -157,6 +157,7 @@ struct Learner<'a> {
     dataset: Arc<Dataset>,
     drift: Option<Drift>,
     figures: Figures,
+    said: Option<node::LearningStatus>,
 }
 
 impl<'a> Learner<'a> {
@@ -206,6 +207,7 @@ impl<'a> Learner<'a> {
             dataset,
             drift: None,
             figures: Figures::default(),
+            said: None,
         };
         learner.interrupted();
         Ok(learner)
@@ -387,7 +389,7 @@ impl<'a> Learner<'a> {
         })
     }
 
-    fn show(&self, step: &Step) {
+    fn show(&mut self, step: &Step) {
         let uploaded =
             |version: u32| version == 0 || self.record.models.get(&version).is_some_and(|kept| kept.uploaded);
         let mut wants = Wants::default();
@@ -412,7 +414,10 @@ impl<'a> Learner<'a> {
             _ => {}
         }
         let said = status(&self.record, &self.first.digest.to_string(), &self.figures, wants);
-        self.reporter.update(|worker| worker.learning = Some(said));
+        if self.said.as_ref() != Some(&said) {
+            self.said = Some(said.clone());
+            self.reporter.update(|worker| worker.learning = Some(said));
+        }
     }
 
     /// The next version that others are to have and the registry does not.

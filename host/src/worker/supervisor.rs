@@ -25,6 +25,7 @@ use super::serve::serve;
 use super::{Board, Context, Ended, Reporter, WorkerLog, now_millis};
 use crate::artifacts::durable;
 use crate::federation::Door;
+use crate::learning::sweep;
 
 const DESIRED: &str = "desired.pb";
 const WORKERS: &str = "workers";
@@ -149,6 +150,10 @@ impl Supervisor {
             if let Err(error) = removed.map_err(io::Error::other).and_then(|removed| removed) {
                 tracing::warn!(%error, "a deployment of a learner that is gone stays");
             }
+        }
+        let jobs = wanted.values().map(|worker| worker.job_uid.clone()).collect();
+        if let Err(error) = sweep(&self.context.records, &self.context.artifacts, jobs).await {
+            tracing::warn!(%error, "records of jobs that are gone cannot be removed");
         }
         for uid in self.folders().await {
             if !wanted.contains_key(&uid) && !ending.contains_key(&uid) {
