@@ -96,7 +96,8 @@ pub fn differences(one: &ModelVersion, other: &ModelVersion) -> Vec<(String, Str
     {
         row(&format!("parameter {name}"), &|v| text(parameters(v).get(&name).map(crate::columns::written)));
     }
-    let lists: [(&str, fn(&ModelVersion) -> &[Metric]); 4] = [
+    type Metrics = fn(&ModelVersion) -> &[Metric];
+    let lists: [(&str, Metrics); 4] = [
         ("training", |v| &v.training),
         ("measured", |v| v.measured.as_ref().map_or(&[], |measured| &measured.candidate)),
         ("beside it", |v| v.measured.as_ref().map_or(&[], |measured| &measured.deployed)),

@@ -96,10 +96,7 @@ fn spec(page: &mut Page, job: &IncrementalLearningJob) {
         page.field("    replays", format!("{} of its rows, at most {most}", percent(replay.share)));
     }
     if let Some(drift) = &spec.train.drift {
-        page.field(
-            "    drift",
-            [drift.detector.word(), &pairs(Some(&drift.parameters))].join(" ").trim().to_owned(),
-        );
+        page.field("    drift", [drift.detector.word(), &pairs(Some(&drift.parameters))].join(" ").trim());
     }
     page.field(
         "  Evaluation",
