@@ -124,6 +124,10 @@ mod tests {
             "sedge plugin inspect a.wasm",
             "sedge model push graphs/ w.safetensors digits:1",
             "sedge model ls -A",
+            "sedge model history digits",
+            "sedge model diff ilj/digits 1 3",
+            "sedge model diff digits",
+            "sedge model rollback digits --to 2 --timeout 5s",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");
@@ -147,6 +151,8 @@ mod tests {
             "sedge rollout digits",
             "sedge plugin push a.wasm Fed:1",
             "sedge model push digits:1",
+            "sedge model history",
+            "sedge model rollback digits 2",
             "sedge up --edges -1",
             "sedge wait job/digits --for delete --timeout 0s",
         ] {

@@ -15,6 +15,7 @@ mod failure;
 mod interrupt;
 mod jsonpath;
 mod kinds;
+mod lineage;
 mod objects;
 mod platform;
 mod publish;

@@ -37,9 +37,11 @@ pub const HINT: Style = coloured(AnsiColor::Cyan).effects(Effects::BOLD);
 /// The style of a word that tells a state, if it is one.
 pub fn style_of_state(word: &str) -> Style {
     match word {
-        "Running" | "Succeeded" | "True" | "Ready" | "Complete" | "Closed" | "created" => GOOD,
-        "Pending" | "Unknown" | "Degraded" | "Progressing" | "HalfOpen" | "configured" => WAITING,
-        "Failed" | "False" | "Undone" | "Open" => BAD,
+        "Running" | "Succeeded" | "True" | "Ready" | "Complete" | "Completed" | "Deployed" | "Closed"
+        | "created" => GOOD,
+        "Pending" | "Unknown" | "Degraded" | "Progressing" | "HalfOpen" | "Training" | "Evaluating"
+        | "Deploying" | "Candidate" | "configured" => WAITING,
+        "Failed" | "False" | "Undone" | "RolledBack" | "Open" => BAD,
         _ => PLAIN,
     }
 }

@@ -1,7 +1,7 @@
 //! The manager: embedded Kubernetes API server, registry, reconcilers, hub.
 //!
 //! ```text
-//!  kubectl, sedge ──▶ apiserver ◀──kube── federated, joint, catalog ──▶ Workers, status
+//!  kubectl, sedge ──▶ apiserver ◀──kube── federated, joint, incremental, catalog ──▶ Workers, status
 //!                        ▲  ▲                       │
 //!                        │  └──────kube───── hub ◀──┼──gRPC── nodes
 //!  sedge push, nodes ──▶ registry ◀─────────────────┘
@@ -13,6 +13,7 @@ pub mod apiserver;
 pub mod catalog;
 pub mod federated;
 pub mod hub;
+pub mod incremental;
 pub mod jobs;
 pub mod joint;
 pub mod manager;

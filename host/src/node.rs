@@ -18,6 +18,7 @@ use tonic::transport::Endpoint;
 
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::federation::Federation;
+use crate::learning::Deployments;
 use crate::link::Link;
 use crate::machine;
 use crate::nn::{EngineSettings, Graphs};
@@ -211,6 +212,11 @@ impl Node {
             shelf,
             federation,
             services,
+            deployments: Arc::new(
+                Deployments::open(data.try_clone().map_err(disk(&config.data))?)
+                    .map_err(disk(&config.data))?,
+            ),
+            records: Arc::new(data.try_clone().map_err(disk(&config.data))?),
         };
         let supervisor = Supervisor::new(data, context, Arc::clone(&board)).map_err(disk(&config.data))?;
         let supervised = Arc::clone(&supervisor).run(parts.clone());

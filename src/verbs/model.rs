@@ -1,7 +1,9 @@
-//! `sedge model`: upload graphs and weights, list models, and say what one consists of.
+//! `sedge model`: upload graphs and weights, list models, say what one consists of, and what became of those that a job
+//! made.
 
 mod onnx;
 mod trainable;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -47,6 +49,12 @@ enum Verb {
     },
     /// Make training graphs out of an inference graph, as PyTorch, TensorFlow and scikit-learn export it
     Trainable(trainable::Args),
+    /// Show the versions that an incremental learning job has made
+    History(versions::History),
+    /// Show what differs between two of them
+    Diff(versions::Diff),
+    /// Let another of them serve
+    Rollback(versions::Rollback),
     /// Say what a model consists of
     Inspect {
         /// A model in the registry, a folder or a file
@@ -67,6 +75,9 @@ pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
         }
         Verb::Ls { all_namespaces } => super::get::table("models", all_namespaces, access).await,
         Verb::Trainable(args) => trainable::run(&args),
+        Verb::History(args) => versions::history(args, access).await,
+        Verb::Diff(args) => versions::diff(args, access).await,
+        Verb::Rollback(args) => versions::rollback(args, access).await,
         Verb::Inspect { what } => inspect(&what, access).await,
     }
 }

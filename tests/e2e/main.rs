@@ -5,6 +5,7 @@
 mod engines;
 mod failures;
 mod federated;
+mod incremental;
 mod job;
 mod joint;
 mod own_model;

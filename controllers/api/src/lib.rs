@@ -17,7 +17,11 @@ pub use names::{ArtifactRef, Digest, InvalidName, LabelRef, is_dns_label, is_res
 pub use sedge_quantities::{InvalidQuantity, MemorySize, Period};
 
 /// The generated code, nested as the protobuf packages are so that they find each other.
-#[allow(missing_docs)]
+#[allow(
+    missing_docs,
+    clippy::large_enum_variant,
+    reason = "a message is as large as it is, and a Worker has one task"
+)]
 mod proto {
     pub mod node {
         pub mod v1 {

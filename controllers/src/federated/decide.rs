@@ -11,14 +11,14 @@ use kube::core::ObjectMeta;
 use sedge_api::resources::{
     Dataset, EdgeNode, FederatedLearningJob, FederatedLearningJobStatus, JobPhase, Model, ModelEngines,
     ModelSpec, PinnedArtifact, PinnedInputs, Plugin, Role, Worker, WorkerPhase, WorkerStatus, condition,
-    is_true, set_condition,
+    set_condition,
 };
 
 use super::names::result_reference;
 use super::progress::follow;
 use super::resolve::resolve;
 use super::workers::declared;
-use crate::jobs::{Job, failure, phase};
+use crate::jobs::{Job, failure, in_touch, phase};
 
 /// How long after a job's success its Workers may take to say that they ended.
 const FAREWELL: Duration = Duration::from_secs(60);
@@ -237,11 +237,7 @@ fn impediment(
     evaluator: Option<&Worker>,
     failed: usize,
 ) -> (Option<&'static str>, String) {
-    let in_touch =
-        observed.nodes.iter().find(|node| node.name_any() == pinned.aggregator).is_some_and(|node| {
-            node.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Ready"))
-        });
-    if !in_touch {
+    if !observed.nodes.iter().any(|node| node.name_any() == pinned.aggregator && in_touch(node)) {
         let message =
             format!("node `{}`, which aggregates, is not in touch with the manager", pinned.aggregator);
         return (Some("AggregatorNodeLost"), message);

@@ -1,9 +1,9 @@
 //! Names of what a job makes: its Workers and its result. Called by `workers` and `decide`.
 
+use sedge_api::ArtifactRef;
 use sedge_api::resources::Role;
-use sedge_api::{ArtifactRef, Digest, is_dns_label};
 
-use crate::jobs::{self, beginning};
+use crate::jobs;
 
 /// Words that part the job's name from the rest of a Worker's.
 pub(crate) const ROLE_WORDS: [&str; 3] = ["aggregator", "trainer", "evaluator"];
@@ -19,15 +19,7 @@ pub(super) fn worker_name(job: &str, role: Role, dataset: Option<&str>) -> Strin
 
 /// What the result of a job is called: `JOB:UIDSHORT`.
 pub(super) fn result_reference(job: &str, uid: &str) -> ArtifactRef {
-    let label = job.replace('.', "-");
-    let name = if is_dns_label(&label) { label } else { format!("{}result", beginning(job)) };
-    let short: String = uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    // Both parts are valid by construction, but for an empty or foreign uid, which has no digits to give.
-    let tag = if short.is_empty() { "latest" } else { short.as_str() };
-    format!("{name}:{tag}").parse().unwrap_or_else(|_| {
-        let digest = Digest::of(format!("{job}/{uid}").as_bytes()).short();
-        format!("result:{digest}").parse().expect("twelve hexadecimal digits are a tag")
-    })
+    jobs::model_reference(job, &jobs::model_tag(uid))
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
 use kube::core::SelectorExt as _;
-use sedge_api::resources::{Dataset, EdgeNode, NodeRole, PinnedDataset, PinnedInputs, Role, is_true};
+use sedge_api::resources::{EdgeNode, NodeRole, PinnedDataset, PinnedInputs, Role};
 
 use super::Observed;
-use crate::jobs::{Unmet, find_model, find_plugin, node_labels, parse_selector, ready, spread};
+use crate::jobs::{
+    Unmet, find_dataset, find_model, find_plugin, in_touch, node_labels, parse_selector, spread,
+};
 
 /// Everything that the job of `observed` names, pinned.
 pub(super) fn resolve(observed: &Observed) -> Result<PinnedInputs, Unmet> {
@@ -21,7 +23,7 @@ pub(super) fn resolve(observed: &Observed) -> Result<PinnedInputs, Unmet> {
     let (evaluation, evaluator) = match &spec.evaluation {
         Some(evaluation) => (
             Some(find_plugin(&observed.plugins, &evaluation.plugin, Role::Evaluator)?),
-            Some(place(observed, dataset(observed, &evaluation.dataset)?)?),
+            Some(dataset(observed, &evaluation.dataset)?),
         ),
         None => (None, None),
     };
@@ -78,8 +80,7 @@ fn training_datasets(observed: &Observed) -> Result<Vec<PinnedDataset>, Unmet> {
             ));
         }
     }
-    let places =
-        names.iter().map(|name| place(observed, dataset(observed, name)?)).collect::<Result<Vec<_>, _>>()?;
+    let places = names.iter().map(|name| dataset(observed, name)).collect::<Result<Vec<_>, _>>()?;
     let minimum = observed.job.spec.aggregation.participants.minimum;
     if places.len() < minimum as usize {
         return Err(Unmet::new(
@@ -93,30 +94,8 @@ fn training_datasets(observed: &Observed) -> Result<Vec<PinnedDataset>, Unmet> {
     Ok(places)
 }
 
-fn dataset<'a>(observed: &'a Observed, name: &str) -> Result<&'a Dataset, Unmet> {
-    let dataset = observed
-        .datasets
-        .iter()
-        .find(|dataset| dataset.metadata.name.as_deref() == Some(name))
-        .ok_or_else(|| Unmet::new("DatasetNotFound", format!("dataset `{name}` is not there")))?;
-    let conditions = dataset.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    ready(&dataset.metadata.generation, conditions).map_err(|why| {
-        let node = &dataset.spec.node;
-        Unmet::new("DatasetNotReady", format!("dataset `{name}` on node `{node}` is not ready: {why}"))
-    })?;
-    Ok(dataset)
-}
-
-fn place(observed: &Observed, dataset: &Dataset) -> Result<PinnedDataset, Unmet> {
-    let (name, node) = (dataset.name_any(), dataset.spec.node.clone());
-    let closed = |found: &&EdgeNode| found.name_any() == node && found.spec.unschedulable;
-    if observed.nodes.iter().find(closed).is_some() {
-        return Err(Unmet::new(
-            "NodeUnschedulable",
-            format!("node `{node}`, which holds dataset `{name}`, is marked unschedulable"),
-        ));
-    }
-    Ok(PinnedDataset { dataset: name, node })
+fn dataset(observed: &Observed, name: &str) -> Result<PinnedDataset, Unmet> {
+    find_dataset(&observed.datasets, &observed.nodes, name)
 }
 
 /// The node to aggregate on. Jobs spread over the nodes that may: each goes where its uid hashes highest.
@@ -132,9 +111,7 @@ fn aggregating_node(observed: &Observed) -> Result<String, Unmet> {
     };
     let can = |node: &&EdgeNode| {
         let status = node.status.clone().unwrap_or_default();
-        !node.spec.unschedulable
-            && is_true(&status.conditions, "Ready")
-            && status.federation_endpoint.is_some()
+        !node.spec.unschedulable && in_touch(node) && status.federation_endpoint.is_some()
     };
     let candidates = observed.nodes.iter().filter(may).filter(can).map(|node| node.name_any());
     spread(&uid, candidates).ok_or_else(|| match &selector {

@@ -28,6 +28,8 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 resources: spec.training.resources,
                 aggregation: None,
                 serving: None,
+                learning: None,
+                assessment: None,
                 joins: Some(leader.clone()),
             },
         )
@@ -47,6 +49,8 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 resources: evaluation.resources,
                 aggregation: None,
                 serving: None,
+                learning: None,
+                assessment: None,
                 joins: Some(leader.clone()),
             },
         )),
@@ -79,6 +83,8 @@ pub(super) fn declared(job: &Job, pinned: &PinnedInputs) -> Vec<Worker> {
                 result: result_reference(&job.name, &job.uid),
             }),
             serving: None,
+            learning: None,
+            assessment: None,
             joins: None,
         },
     );

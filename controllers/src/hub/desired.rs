@@ -1,6 +1,7 @@
 //! What the manager wants of each node: a function of Workers, Datasets and EdgeNodes. Called by `view`
 //! whenever one of them has changed.
 
+mod learning;
 mod serving;
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,8 +10,8 @@ use kube::ResourceExt as _;
 use sedge_api::artifact::{model_repository, plugin_repository};
 use sedge_api::node;
 use sedge_api::resources::{
-    AggregationTask, Dataset, DatasetFormat, EdgeNode, EdgeNodeStatus, EngineOptions, ModelEngines, Operator,
-    Optimization, PinnedArtifact, Provider, Resources, Role, Worker, WorkerSpec,
+    AggregationTask, Dataset, DatasetFormat, DatasetGrant, EdgeNode, EdgeNodeStatus, EngineOptions,
+    ModelEngines, Operator, Optimization, PinnedArtifact, Provider, Resources, Role, Worker, WorkerSpec,
 };
 
 use super::FederationSecret;
@@ -43,20 +44,23 @@ pub(super) fn desired<'a>(
             continue;
         }
         let spec = &worker.spec;
-        let task = match (&spec.aggregation, &spec.joins, &spec.serving) {
-            (Some(task), _, _) => Some(node::worker::Task::Aggregation(aggregation(spec, task, secret))),
-            (None, Some(leader), _) => Some(node::worker::Task::Participation(node::Participation {
+        let task = if let Some(task) = &spec.aggregation {
+            Some(node::worker::Task::Aggregation(aggregation(spec, task, secret)))
+        } else if let Some(leader) = &spec.joins {
+            Some(node::worker::Task::Participation(node::Participation {
                 endpoint: host(worker, leader)
                     .and_then(|status| status.federation_endpoint.clone())
                     .unwrap_or_default(),
                 token: secret.token(&spec.job.uid),
-            })),
-            (None, None, Some(task)) => {
-                let cloud = task.offload.as_ref().and_then(|offload| host(worker, &offload.asks));
-                let endpoint = cloud.and_then(|status| status.serving_endpoint.clone()).unwrap_or_default();
-                Some(node::worker::Task::Serving(serving::serving(worker, task, endpoint)))
-            }
-            (None, None, None) => None,
+            }))
+        } else if let Some(task) = &spec.serving {
+            let cloud = task.offload.as_ref().and_then(|offload| host(worker, &offload.asks));
+            let endpoint = cloud.and_then(|status| status.serving_endpoint.clone()).unwrap_or_default();
+            Some(node::worker::Task::Serving(serving::serving(worker, task, endpoint)))
+        } else if let Some(task) = &spec.learning {
+            Some(node::worker::Task::Learning(learning::learning(worker, task)))
+        } else {
+            spec.assessment.as_ref().map(|task| node::worker::Task::Assessment(learning::assessment(task)))
         };
         wanted.entry(worker.spec.node.clone()).or_default().workers.push(message(worker, task));
     }
@@ -91,19 +95,20 @@ fn message(worker: &Worker, task: Option<node::worker::Task>) -> node::Worker {
         engine: Some(engine_options(&spec.engines.engine)),
         graph_engines: graph_engines(&spec.engines),
         parameters: serde_json::Value::Object(spec.parameters.clone()).to_string(),
-        datasets: spec
-            .datasets
-            .iter()
-            .map(|grant| node::DatasetGrant {
-                name: grant.name.clone(),
-                dataset: format!("{namespace}/{}", grant.dataset),
-            })
-            .collect(),
+        datasets: grants(&namespace, &spec.datasets),
         limits: Some(limits(spec.resources)),
         task,
         ended: worker.status.as_ref().is_some_and(|status| status.phase.is_final()),
         namespace,
     }
+}
+
+fn grants(namespace: &str, datasets: &[DatasetGrant]) -> Vec<node::DatasetGrant> {
+    let grant = |grant: &DatasetGrant| node::DatasetGrant {
+        name: grant.name.clone(),
+        dataset: format!("{namespace}/{}", grant.dataset),
+    };
+    datasets.iter().map(grant).collect()
 }
 
 fn limits(resources: Resources) -> node::Limits {

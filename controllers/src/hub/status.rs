@@ -1,5 +1,6 @@
 //! A node's words as the statuses of resources, with every length bounded. Called by `reports`.
 
+mod learning;
 mod serving;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -62,6 +63,8 @@ pub(super) fn worker_status(said: &node::WorkerStatus) -> Option<WorkerStatus> {
         engine: engine_names(&engines),
         engines,
         serving: said.serving.as_ref().map(serving::report),
+        learning: said.learning.as_ref().map(learning::report),
+        assessment: said.assessment.as_ref().map(learning::assessment),
     })
 }
 

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::core::Selector;
 use kube::{Resource, ResourceExt as _};
-use sedge_api::resources::{EdgeNode, Model, ModelEngines, PinnedArtifact, Plugin, Role};
+use sedge_api::resources::{
+    Dataset, EdgeNode, Model, ModelEngines, PinnedArtifact, PinnedDataset, Plugin, Role, is_true,
+};
 use sedge_api::{ArtifactRef, Digest};
 
 /// What a job waits for.
@@ -71,6 +73,33 @@ pub(crate) fn find_plugin(
     Ok(PinnedArtifact { reference: reference.clone(), digest })
 }
 
+/// The Dataset called `name`, which its node must have read, and that node.
+pub(crate) fn find_dataset(
+    datasets: &[Dataset],
+    nodes: &[EdgeNode],
+    name: &str,
+) -> Result<PinnedDataset, Unmet> {
+    let found = datasets.iter().find(|dataset| dataset.metadata.name.as_deref() == Some(name));
+    let dataset =
+        found.ok_or_else(|| Unmet::new("DatasetNotFound", format!("dataset `{name}` is not there")))?;
+    let node = dataset.spec.node.clone();
+    let conditions = dataset.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    ready(&dataset.metadata.generation, conditions).map_err(|why| {
+        Unmet::new("DatasetNotReady", format!("dataset `{name}` on node `{node}` is not ready: {why}"))
+    })?;
+    let closed = |found: &&EdgeNode| found.name_any() == node && found.spec.unschedulable;
+    if nodes.iter().find(closed).is_some() {
+        let message = format!("node `{node}`, which holds dataset `{name}`, is marked unschedulable");
+        return Err(Unmet::new("NodeUnschedulable", message));
+    }
+    Ok(PinnedDataset { dataset: name.to_owned(), node })
+}
+
+/// Whether a node's session is up.
+pub(crate) fn in_touch(node: &EdgeNode) -> bool {
+    node.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Ready"))
+}
+
 /// Of `candidates`, the one for the job with this uid: jobs spread over the nodes that may.
 pub(crate) fn spread(uid: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
     candidates.max_by_key(|node| Digest::of(format!("{uid}/{node}").as_bytes()))
@@ -96,7 +125,7 @@ fn canonical<'a, K: Resource>(found: impl Iterator<Item = &'a K>, reference: &Ar
 }
 
 /// Whether `Ready` holds, of the present generation; else why not.
-pub(crate) fn ready(generation: &Option<i64>, conditions: &[Condition]) -> Result<(), String> {
+fn ready(generation: &Option<i64>, conditions: &[Condition]) -> Result<(), String> {
     match conditions.iter().find(|condition| condition.type_ == "Ready") {
         None => Err("it has not been looked at yet".to_owned()),
         Some(old) if old.observed_generation.is_some() && old.observed_generation < *generation => {

@@ -108,7 +108,7 @@ pub(crate) fn already_exists(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
 }
 
-fn conflict(error: &kube::Error) -> bool {
+pub(crate) fn conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.reason == "Conflict")
 }
 

@@ -13,14 +13,11 @@ use sedge_api::resources::{
     RolloutState, ServicePhase, ServingSide, Worker, condition, set_condition,
 };
 
-use super::place::{self, Edge, endpoint, in_touch};
+use super::place::{self, Edge, endpoint};
 use super::report::{Place, quiet, report};
 use super::rollout::{TakenUp, complete, has_kept, has_undone, is_progressing, take_up, undo};
 use super::workers;
-use crate::jobs::{Job, Unmet, phase};
-
-/// A Worker that ended is declared anew after this.
-const RESTART_AFTER: Duration = Duration::from_secs(30);
+use crate::jobs::{Job, Unmet, Upkeep, in_touch, upkeep};
 
 /// Everything that bears on one service. Resources of other namespaces than the service's are left out.
 #[derive(Debug, Clone)]
@@ -212,30 +209,12 @@ impl Service<'_> {
 
     /// Make `want` be: declared, or with the spec that it is to have, or anew where it has ended.
     fn bring_about(&self, want: &Want<'_>, decision: &mut Decision) {
-        let Some(present) = want.present else {
-            decision.actions.push(Action::DeclareWorker(Box::new(want.worker.clone())));
-            return;
-        };
-        if present.metadata.deletion_timestamp.is_some() || !self.job.owns(present) {
-            // It may be of an earlier service of this name whose Workers are still being collected.
-            decision.soon(Duration::from_secs(5));
-            return;
-        }
-        let same = present.spec == want.worker.spec;
-        if phase(present).is_final() {
-            let ended = present.status.as_ref().and_then(|status| status.finished_at.as_ref());
-            let since = ended.map_or(Timestamp::MIN, |at| at.0);
-            let rested = self.observed.now.duration_since(since).try_into().unwrap_or_default();
-            match RESTART_AFTER.saturating_sub(rested) {
-                patience if same && !patience.is_zero() => decision.soon(patience),
-                _ => decision.actions.push(delete(present)),
-            }
-        } else if present.spec.node != want.worker.spec.node {
-            decision.actions.push(delete(present));
-        } else if !same {
-            let mut worker = present.clone();
-            worker.spec = want.worker.spec.clone();
-            decision.actions.push(Action::RewriteWorker(Box::new(worker)));
+        match upkeep(self.job, &want.worker, want.present, self.observed.now) {
+            Upkeep::AsWanted => {}
+            Upkeep::Declare(worker) => decision.actions.push(Action::DeclareWorker(worker)),
+            Upkeep::Rewrite(worker) => decision.actions.push(Action::RewriteWorker(worker)),
+            Upkeep::Delete { name, uid } => decision.actions.push(Action::DeleteWorker { name, uid }),
+            Upkeep::Later(wait) => decision.soon(wait),
         }
     }
 

@@ -25,5 +25,7 @@ mod resolve;
 mod rollout;
 mod workers;
 
+pub(crate) use names::{SIDE_WORDS, side_worker};
+
 pub use decide::{Action, Decision, Observed, decide};
 pub use reconcile::run;

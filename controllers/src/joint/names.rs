@@ -6,14 +6,14 @@ use crate::federated::ROLE_WORDS;
 use crate::jobs::{Job, has_word, worker_name};
 
 /// Words that part the service's name from the rest of a Worker's.
-const SIDE_WORDS: [&str; 2] = ["edge", "cloud"];
+pub(crate) const SIDE_WORDS: [&str; 2] = ["edge", "cloud"];
 
 /// The name of the service's Worker: `SERVICE-cloud`, `SERVICE-edge-NODE`.
 ///
 /// No two (service, side, node) of a namespace share a name, nor does one with a Worker of a job of another kind:
 /// where the service's or the node's name has a word that parts names, it gets the hashed form. `edge` and `cloud`
 /// are ordinary in the names of nodes, and may begin one: what follows the side's word is the node's name.
-pub(super) fn side_worker(service: &str, side: ServingSide, node: Option<&str>) -> String {
+pub(crate) fn side_worker(service: &str, side: ServingSide, node: Option<&str>) -> String {
     let foreign = |name: &str| has_word(name, &ROLE_WORDS);
     let ambiguous = has_word(service, &SIDE_WORDS) || foreign(service) || node.is_some_and(foreign);
     worker_name(service, side.word(), node, ambiguous)

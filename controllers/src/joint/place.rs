@@ -7,10 +7,10 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
-use sedge_api::resources::{EdgeNode, JointInferenceServiceSpec, NodeRole, NodeSelection, is_true};
+use sedge_api::resources::{EdgeNode, JointInferenceServiceSpec, NodeRole, NodeSelection};
 
 use super::Observed;
-use crate::jobs::{node_labels, spread};
+use crate::jobs::{in_touch, node_labels, spread};
 
 /// A cloud node that is out of touch for longer is given up, if there is another.
 const LOST_AFTER: Duration = Duration::from_secs(10);
@@ -83,11 +83,6 @@ pub(super) fn cloud(
     }
     let patience = LOST_AFTER.saturating_sub(silent(node, observed.now));
     if patience.is_zero() { Cloud { node: chosen, again_after: None } } else { stay(Some(patience)) }
-}
-
-/// Whether its session is up.
-pub(super) fn in_touch(node: &EdgeNode) -> bool {
-    node.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Ready"))
 }
 
 /// Where its Open Inference Protocol is.

@@ -5,9 +5,9 @@ use sedge_api::resources::{
     ServingReport, ServingSide, Worker,
 };
 
-use super::place::{endpoint, in_touch};
+use super::place::endpoint;
 use super::rollout::has_undone;
-use crate::jobs::{failure, phase};
+use crate::jobs::{failure, in_touch, phase};
 
 /// Endpoints that a status has in full.
 const ENDPOINTS: usize = 100;

@@ -81,6 +81,8 @@ fn worker(
         resources: side.resources,
         aggregation: None,
         serving: Some(task),
+        learning: None,
+        assessment: None,
         joins: None,
     };
     job.worker(name, spec)

@@ -3,7 +3,7 @@
 //! ```text
 //!  listen       kubectl, CLI ─▶ Kubernetes API · …/workers/NAME/log · /v2/ (registry)   bearer api-token
 //!  node_listen  nodes ────────▶ gRPC sedge.node.v1.Hub · /v2/ (registry)               bearer join-token
-//!  in process   federated, joint, catalog ─▶ kube::Client ─▶ the API server, or a cluster's
+//!  in process   federated, joint, incremental, catalog ─▶ kube::Client ─▶ the API server, or a cluster's
 //! ```
 //!
 //! Called by the binary and by tests.
@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 use crate::apiserver::{ApiServer, StoreError};
 use crate::hub::{Hub, HubConfig, Token, log_router};
 use crate::registry::{Access, Registry, RegistryError};
-use crate::{catalog, federated, joint};
+use crate::{catalog, federated, incremental, joint};
 use data::DataDir;
 
 /// How long connections may take to end at shutdown.
@@ -184,6 +184,11 @@ impl Manager {
             &shutdown,
         ));
         parts.spawn(part("joint controller", joint::run(client.clone(), shutdown.clone()), &shutdown));
+        parts.spawn(part(
+            "incremental controller",
+            incremental::run(client.clone(), shutdown.clone()),
+            &shutdown,
+        ));
         parts.spawn(part(
             "plugin controller",
             catalog::run_plugins(client.clone(), registry.clone(), shutdown.clone()),

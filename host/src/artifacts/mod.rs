@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  worker ──component / model──▶ Artifacts ──▶ store (blobs/HEX)
-//!  worker ──push_model──────────▶     └──────▶ registry (OCI distribution API)
+//!  worker ──push_model──────────▶  ▲  └──────▶ registry (OCI distribution API)
+//!  learner ─keep_model, upload_model┘
 //! ```
 //! What is in the store needs no registry; the rest is fetched once, however many ask, and tried again
 //! with backoff for as long as somebody waits for it.
 
 pub(crate) mod durable;
 mod error;
+mod made;
 mod manifest;
 mod registry;
 mod store;
@@ -25,6 +27,7 @@ use sedge_api::{Digest, artifact, artifact::ModelConfig, artifact::WeightsSummar
 use sha2::Digest as _;
 
 pub use error::ArtifactError;
+pub use made::MadeModel;
 
 use self::manifest::{Descriptor, Manifest};
 use self::registry::{Registry, Upload};
@@ -183,21 +186,9 @@ impl Artifacts {
             tensors: weights.weights.tensors().len() as u64,
             parameters: weights.weights.parameters(),
         });
-        let json = |error: serde_json::Error| ArtifactError::malformed(repository, error.to_string());
-        let config = Bytes::from(serde_json::to_vec(&config).map_err(json)?);
+        let (config, manifest) = made::documents(repository, &config, layers)?;
         let config_digest = Digest::of(&config);
-        let config_length = config.len() as u64;
         self.registry.push_blob(repository, &config_digest, None, Upload::Bytes(config)).await?;
-
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: artifact::MANIFEST.to_owned(),
-            artifact_type: Some(artifact::MODEL_CONFIG.to_owned()),
-            config: Descriptor::new(artifact::MODEL_CONFIG, config_digest, config_length),
-            layers,
-            annotations: Default::default(),
-        };
-        let manifest = serde_json::to_vec(&manifest).map_err(json)?;
         let digest = Digest::of(&manifest);
         self.registry.push_manifest(repository, tag, manifest).await?;
         Ok(digest)

@@ -69,6 +69,28 @@ impl Store {
         self.blobs.open(digest.hex())
     }
 
+    /// Put what was made here into the store; what is there already stays.
+    pub(super) fn put<P: AsRef<[u8]>>(&self, digest: Digest, parts: &[P]) -> Result<(), ArtifactError> {
+        if self.contains(&digest) {
+            return Ok(());
+        }
+        let bytes = parts.iter().map(|part| part.as_ref().len() as u64).sum();
+        let mut incoming =
+            self.receive(digest, bytes).map_err(ArtifactError::disk(format!("keeping {digest}")))?;
+        for part in parts {
+            incoming.write(part.as_ref())?;
+        }
+        incoming.keep()
+    }
+
+    /// Remove a blob, if it is there. Who has it open or mapped keeps it.
+    pub(super) fn remove(&self, digest: &Digest) -> io::Result<()> {
+        match self.blobs.remove_file(digest.hex()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Begin to receive a blob of at most `limit` bytes.
     pub(super) fn receive(&self, digest: Digest, limit: u64) -> io::Result<Incoming> {
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);

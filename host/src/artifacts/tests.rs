@@ -116,3 +116,47 @@ fn a_repository_cannot_leave_its_place_in_the_url() {
         assert!(!is_repository(name), "{name}");
     }
 }
+
+/// A model without graphs, in the store of `artifacts`.
+fn base(artifacts: &Artifacts) -> Artifact {
+    let config = br#"{"graphs": {}}"#;
+    let manifest = serde_json::to_vec(&serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": artifact::MANIFEST,
+        "config": {"mediaType": artifact::MODEL_CONFIG, "digest": Digest::of(config), "size": config.len()},
+        "layers": [],
+    }))
+    .unwrap();
+    artifacts.store.put(Digest::of(config), &[config]).unwrap();
+    artifacts.store.put(Digest::of(&manifest), &[&manifest]).unwrap();
+    Artifact { repository: "models/base".to_owned(), digest: Digest::of(&manifest) }
+}
+
+fn weights(value: f32) -> Weights {
+    let tensor = crate::nn::Tensor::from_vec(&[2], vec![value, 1.0]).unwrap();
+    Weights::new(vec![("w".to_owned(), tensor)]).unwrap()
+}
+
+#[tokio::test]
+async fn a_model_that_is_made_here_is_loaded_without_a_registry_until_it_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifacts = open(&folder);
+    let base = base(&artifacts);
+    let keep = |value| artifacts.keep_model(&base, weights(value), "models/digits");
+    let made = keep(3.0).await.unwrap();
+    assert_eq!(keep(3.0).await.unwrap(), made, "the same weights are the same model");
+    let other = keep(4.0).await.unwrap();
+    assert_ne!((other.weights, other.artifact.digest), (made.weights, made.artifact.digest));
+
+    let (graphs, options) = (Arc::new(Graphs::new(1)), ModelOptions::default());
+    let silent = |_: &ArtifactError| panic!("it asked the registry");
+    let loaded = open(&folder).model(&made.artifact, &graphs, &options, &silent).await.unwrap();
+    let tensor = loaded.weights.unwrap().get("w").unwrap().clone();
+    assert_eq!(tensor.as_slice::<f32>().unwrap(), [3.0, 1.0]);
+
+    artifacts.forget_model(&made.artifact).await.unwrap();
+    artifacts.forget_model(&made.artifact).await.unwrap();
+    assert!(!artifacts.store.contains(&made.weights) && !artifacts.store.contains(&made.artifact.digest));
+    assert!(artifacts.store.contains(&other.weights) && artifacts.store.contains(&base.digest));
+    assert_eq!(tensor.as_slice::<f32>().unwrap(), [3.0, 1.0], "who holds it goes on");
+}

@@ -197,6 +197,28 @@ impl Dataset {
         self.indices(split).len()
     }
 
+    /// The same samples, with these alone in its splits, which must be indices of samples that there are.
+    pub fn part(&self, train: Vec<u32>, test: Vec<u32>) -> Arc<Self> {
+        let count = self.all.len() as u32;
+        let there =
+            |indices: Vec<u32>| -> Vec<u32> { indices.into_iter().filter(|at| *at < count).collect() };
+        let (train, test) = (there(train), there(test));
+        let mut all = [train.as_slice(), test.as_slice()].concat();
+        all.sort_unstable();
+        Arc::new(Self {
+            columns: self.columns.clone(),
+            arrays: self.arrays.clone(),
+            all: all.into(),
+            train: train.into(),
+            test: test.into(),
+        })
+    }
+
+    /// Indices of the samples in a split.
+    pub fn samples(&self, split: Split) -> &[u32] {
+        self.indices(split)
+    }
+
     /// Bytes of all samples.
     pub fn byte_len(&self) -> u64 {
         self.arrays.iter().map(|array| array.byte_len() as u64).sum()

@@ -9,6 +9,7 @@ use sedge_api::node::{self, Comparison, WorkerRole, worker::Task as Wire};
 use crate::artifacts::{Artifact, is_repository};
 use crate::federation::aggregation::{Stop, Task};
 use crate::federation::rounds::Terms;
+use crate::learning;
 use crate::nn::{GraphOptions, ModelOptions, Optimization, Provider};
 use crate::serving;
 
@@ -37,6 +38,10 @@ pub(super) enum Part {
     Evaluate(Participation),
     Aggregate(Task),
     Serve(Box<serving::Task>),
+    /// Lead the rounds of an incremental learning job.
+    Learn(Box<learning::Task>),
+    /// Measure for one.
+    Assess(Box<learning::AssessTask>),
 }
 
 /// Whose rounds it joins.
@@ -77,6 +82,12 @@ impl Definition {
             (WorkerRole::Aggregator, Some(Wire::Aggregation(task))) => Part::Aggregate(aggregation(task)?),
             (WorkerRole::Inferencer, Some(Wire::Serving(task))) => {
                 Part::Serve(Box::new(serving::Task::parse(task)?))
+            }
+            (WorkerRole::Trainer, Some(Wire::Learning(task))) => {
+                Part::Learn(Box::new(learning::Task::parse(task)?))
+            }
+            (WorkerRole::Evaluator, Some(Wire::Assessment(task))) => {
+                Part::Assess(Box::new(learning::AssessTask::parse(task)?))
             }
             (role, _) => {
                 return Err(format!("this node does not run the role {} with that task", role.as_str_name()));

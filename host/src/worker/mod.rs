@@ -8,10 +8,13 @@
 //! What is desired and what has ended is kept in the node's data directory, so a restarted node goes on
 //! without its manager.
 
+mod assess;
 mod board;
 mod definition;
 mod fetch;
+mod learn;
 mod log;
+mod measure;
 mod reporter;
 mod run;
 mod serve;

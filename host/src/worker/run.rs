@@ -14,6 +14,7 @@ use crate::data::Dataset;
 use crate::federation::aggregation::{Aggregation, Task};
 use crate::federation::participant::{Participant, Work};
 use crate::federation::{Door, Federation, Seats};
+use crate::learning::Deployments;
 use crate::model::Model;
 use crate::runtime::{Aggregator, Component, Evaluator, Grants, Runtime, Trainer};
 use crate::serving::Services;
@@ -26,6 +27,9 @@ pub(crate) struct Context {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) federation: Federation,
     pub(crate) services: Services,
+    pub(crate) deployments: Arc<Deployments>,
+    /// The node's data directory, below which records of rounds are.
+    pub(crate) records: Arc<Dir>,
 }
 
 /// What a worker that ended well leaves behind.
@@ -66,7 +70,9 @@ pub(super) async fn run(
             let work = Work::Evaluate(Evaluator::new(runtime, component, grants)?);
             participate(context, definition, task, work, reporter, cancel).await
         }
-        Part::Serve(_) => Err(Ended::failed("HostError", "a serving worker is not run to an end")),
+        Part::Serve(_) | Part::Learn(_) | Part::Assess(_) => {
+            Err(Ended::failed("HostError", "a worker that takes up definitions is not run to an end"))
+        }
         Part::Aggregate(task) => {
             let aggregator = Aggregator::new(runtime, component, grants)?;
             aggregate(context, definition, task, aggregator, prepared.model, folder, reporter, cancel).await
@@ -86,7 +92,7 @@ async fn prepare(context: &Context, definition: &Definition, reporter: &Reporter
     let mut changes = context.shelf.watch();
     let datasets = loop {
         changes.mark_unchanged();
-        match datasets(context, definition) {
+        match datasets(context, &definition.datasets) {
             Ok(datasets) => break datasets,
             Err((reason, message)) => reporter.pending(reason, &message),
         }
@@ -98,12 +104,12 @@ async fn prepare(context: &Context, definition: &Definition, reporter: &Reporter
 }
 
 /// All datasets granted, or why one is not there.
-fn datasets(
+pub(super) fn datasets(
     context: &Context,
-    definition: &Definition,
+    granted: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Arc<Dataset>>, (&'static str, String)> {
     let mut found = BTreeMap::new();
-    for (name, key) in &definition.datasets {
+    for (name, key) in granted {
         match context.shelf.find(key) {
             Some(Copy::Ready(dataset)) => {
                 found.insert(name.clone(), dataset);

@@ -7,6 +7,8 @@
 //!                 prepare beside the old ─▶ probe ─▶ swap ─▶ probation ─▶ kept: the old is drained
 //!                    └──────── fails ───────┴─ undone ◀───────── fails ┘   the old answers (again)
 //! ```
+//! Where a learner of this node deploys to it, the deployed version takes the place of the definition's model.
+//!
 //! The definition that was kept last is on disk, and so is the last one that was undone: a node that is restarted
 //! serves at once what it served before, without its manager, and tries nothing again that has failed.
 
@@ -26,6 +28,7 @@ use super::definition::{Definition, Part};
 use super::run::Success;
 use super::{Context, Ended, Reporter, fetch, now_millis};
 use crate::artifacts::durable;
+use crate::learning::Deployments;
 use crate::runtime::Grants;
 use crate::serving::{Parts, Prepared, Served, Task, Trial};
 
@@ -56,6 +59,10 @@ pub(super) async fn serve(
     cancel: CancellationToken,
 ) -> Result<Success, Ended> {
     let served = Arc::new(Mutex::new(None));
+    let key = {
+        let worker = wanted.borrow();
+        format!("{}/{}", worker.namespace, worker.name)
+    };
     let server = Server {
         context,
         wanted,
@@ -67,19 +74,25 @@ pub(super) async fn serve(
     };
     tokio::select! {
         () = server.run() => {}
-        () = tell(&served, &reporter) => {}
+        () = tell(&served, &reporter, &context.deployments, &key) => {}
     }
     Err(Ended::Cancelled)
 }
 
 /// Tell what the service counts, for as long as it is polled.
-async fn tell(served: &Mutex<Option<Arc<Served>>>, reporter: &Reporter) {
+async fn tell(
+    served: &Mutex<Option<Arc<Served>>>,
+    reporter: &Reporter,
+    deployments: &Deployments,
+    key: &str,
+) {
     let mut last = None;
     loop {
         tokio::time::sleep(TELL).await;
         let Some(status) = served.lock().as_ref().map(|served| served.status()) else { continue };
         if last.as_ref() != Some(&status) {
             last = Some(status.clone());
+            deployments.count(key, status.samples, status.hard);
             reporter.update(|worker| {
                 let rollout = worker.serving.take().and_then(|serving| serving.rollout);
                 worker.serving = Some(node::ServingStatus { rollout, ..status });
@@ -139,9 +152,20 @@ struct Server<'a> {
 impl Server<'_> {
     async fn run(mut self) {
         self.resume().await;
+        let mut deployed = self.context.deployments.watch();
         loop {
+            deployed.mark_unchanged();
             let worker = self.wanted.borrow_and_update().clone();
+            let (worker, serial) = self.context.deployments.overlay(worker);
             let taken = self.take_up(&worker).await;
+            match (serial, &taken) {
+                (Some(serial), Taken::Kept) => self.context.deployments.tell(&worker, serial, Ok(())),
+                (Some(serial), Taken::Undone(undone)) => {
+                    let why = format!("{}: {}", undone.reason, undone.message);
+                    self.context.deployments.tell(&worker, serial, Err(why));
+                }
+                _ => {}
+            }
             let retries = match &taken {
                 Taken::Undone(undone) => {
                     undone.reason == TOO_LATE || undone.reason == HOST_ERROR && self.live.is_none()
@@ -160,6 +184,8 @@ impl Server<'_> {
             tokio::select! {
                 () = self.cancel.cancelled() => break,
                 changed = wanted.changed() => if changed.is_err() { break },
+                // They outlive their workers.
+                _ = deployed.changed() => {}
                 () = again => {}
             }
         }
@@ -195,7 +221,9 @@ impl Server<'_> {
                 }
             };
         }
+        // What a learner deploys has the number of the definition that it takes a part of, and is not tried again by it.
         if self.live.is_some()
+            && !self.is_overlaid(worker)
             && let Some(last) = self.read::<RolloutStatus>(UNDONE).await
             && last.revision == task.terms.revision
         {
@@ -241,8 +269,8 @@ impl Server<'_> {
             if wanted.changed().await.is_err() {
                 return;
             }
-            let wanted = Definition::parse(&wanted.borrow_and_update());
-            if wanted.is_ok_and(|wanted| !wanted.is_made_as(definition)) {
+            let told = self.context.deployments.overlay(wanted.borrow_and_update().clone()).0;
+            if Definition::parse(&told).is_ok_and(|wanted| !wanted.is_made_as(definition)) {
                 return;
             }
         }
@@ -366,12 +394,18 @@ impl Server<'_> {
                 match self.live {
                     // It is tried again, and once it is there it answers.
                     Some(_) if undone.reason == TOO_LATE => {}
+                    Some(_) if self.is_overlaid(worker) => {}
                     Some(_) => self.write(UNDONE, status.encode_to_vec()).await,
                     None => self.reporter.pending(&undone.reason, &undone.message),
                 }
             }
             Taken::UndoneBefore(status) => self.say(status),
         }
+    }
+
+    /// Whether its model is a version that a learner deployed, and not its definition's own.
+    fn is_overlaid(&self, worker: &node::Worker) -> bool {
+        self.wanted.borrow().model != worker.model
     }
 
     fn phase(&self, revision: u64, phase: RolloutPhase, undone: Option<&Undone>) -> RolloutStatus {

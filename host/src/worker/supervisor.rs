@@ -16,13 +16,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::assess::assess;
 use super::definition::{Definition, Part, is_uid};
+use super::learn::learn;
 use super::log::Lines;
 use super::run::{Success, run};
 use super::serve::serve;
 use super::{Board, Context, Ended, Reporter, WorkerLog, now_millis};
 use crate::artifacts::durable;
 use crate::federation::Door;
+use crate::learning::sweep;
 
 const DESIRED: &str = "desired.pb";
 const WORKERS: &str = "workers";
@@ -31,7 +34,7 @@ const FINAL: &str = "final.pb";
 const MAX_DESIRED_BYTES: u64 = 64 << 20;
 
 struct Slot {
-    /// A serving worker hears of each change; another is begun anew.
+    /// A worker that serves, learns or assesses hears of each change; another is begun anew.
     wanted: watch::Sender<node::Worker>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
@@ -121,17 +124,36 @@ impl Supervisor {
             .filter(|worker| is_uid(&worker.uid))
             .map(|worker| (worker.uid.clone(), worker))
             .collect();
+        let mut released = Vec::new();
         let gone: Vec<String> = slots.keys().filter(|uid| !wanted.contains_key(*uid)).cloned().collect();
         for uid in gone {
             if let Some(slot) = slots.remove(&uid) {
                 slot.cancel.cancel();
                 let wanted = slot.wanted.borrow();
-                if matches!(wanted.task, Some(node::worker::Task::Aggregation(_))) {
-                    self.context.federation.close(&wanted.job_uid, &uid);
+                match &wanted.task {
+                    Some(node::worker::Task::Aggregation(_)) => {
+                        self.context.federation.close(&wanted.job_uid, &uid);
+                    }
+                    // What it deployed is the definition's model by now, or nobody's.
+                    Some(node::worker::Task::Learning(task)) if !task.serves.is_empty() => {
+                        released.push(format!("{}/{}", wanted.namespace, task.serves));
+                    }
+                    _ => {}
                 }
                 drop(wanted);
                 ending.insert(uid.clone(), tokio::spawn(Arc::clone(self).remove(uid, Some(slot.task))));
             }
+        }
+        for worker in released {
+            let deployments = Arc::clone(&self.context.deployments);
+            let removed = tokio::task::spawn_blocking(move || deployments.remove(&worker)).await;
+            if let Err(error) = removed.map_err(io::Error::other).and_then(|removed| removed) {
+                tracing::warn!(%error, "a deployment of a learner that is gone stays");
+            }
+        }
+        let jobs = wanted.values().map(|worker| worker.job_uid.clone()).collect();
+        if let Err(error) = sweep(&self.context.records, &self.context.artifacts, jobs).await {
+            tracing::warn!(%error, "records of jobs that are gone cannot be removed");
         }
         for uid in self.folders().await {
             if !wanted.contains_key(&uid) && !ending.contains_key(&uid) {
@@ -144,7 +166,7 @@ impl Supervisor {
                     slots.insert(uid, slot);
                     continue;
                 }
-                Some(slot) if serves(&slot.wanted.borrow()) && serves(&worker) => {
+                Some(slot) if goes_on_as(&slot.wanted.borrow(), &worker) => {
                     slot.wanted.send_replace(worker);
                     slots.insert(uid, slot);
                     continue;
@@ -219,9 +241,17 @@ impl Supervisor {
         let counts_rounds = matches!(wanted.task, Some(node::worker::Task::Aggregation(_)));
         let reporter = Reporter::new(&uid, Arc::clone(&self.board), lines, cancel.clone(), !counts_rounds);
         let ended = match Definition::parse(&wanted) {
-            _ if serves(&wanted) => {
-                serve(&self.context, changes, Arc::clone(&folder), reporter.clone(), cancel.clone()).await
-            }
+            _ if goes_on(&wanted) => match &wanted.task {
+                Some(node::worker::Task::Learning(_)) => {
+                    learn(&self.context, changes, reporter.clone(), cancel.clone()).await
+                }
+                Some(node::worker::Task::Assessment(_)) => {
+                    assess(&self.context, changes, reporter.clone(), cancel.clone()).await
+                }
+                _ => {
+                    serve(&self.context, changes, Arc::clone(&folder), reporter.clone(), cancel.clone()).await
+                }
+            },
             Ok(definition) => {
                 run(&self.context, &definition, Arc::clone(&folder), reporter.clone(), cancel.clone()).await
             }
@@ -325,9 +355,16 @@ impl Supervisor {
     }
 }
 
-/// Whether it answers requests, and goes on through changes of its definition.
-fn serves(worker: &node::Worker) -> bool {
-    matches!(worker.task, Some(node::worker::Task::Serving(_)))
+/// Whether it goes on through changes of its definition, which it hears of.
+fn goes_on(worker: &node::Worker) -> bool {
+    use node::worker::Task;
+    matches!(worker.task, Some(Task::Serving(_) | Task::Learning(_) | Task::Assessment(_)))
+}
+
+/// Whether one goes on as the other: a worker does not change what it does.
+fn goes_on_as(one: &node::Worker, other: &node::Worker) -> bool {
+    let kind = |worker: &node::Worker| worker.task.as_ref().map(std::mem::discriminant);
+    goes_on(one) && kind(one) == kind(other)
 }
 
 fn end(status: &mut WorkerStatus, ended: Result<Success, Ended>) {

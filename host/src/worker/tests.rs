@@ -39,6 +39,8 @@ impl Stage {
             shelf: Shelf::new(open(&datasets), Arc::clone(&board), shutdown.clone()),
             federation: Federation::default(),
             services: Services::default(),
+            deployments: Arc::new(crate::learning::Deployments::open(open(data)).unwrap()),
+            records: Arc::new(open(data)),
         };
         let supervisor = Supervisor::new(open(data), context, Arc::clone(&board)).unwrap();
         let task = tokio::spawn(Arc::clone(&supervisor).run(shutdown.clone()));

@@ -2,8 +2,7 @@
 //! WIT. `kind` names the miner; the other parameters are its own, as the docs of sedge-mining have them.
 
 use sedge_mining::Miner as Formula;
-use sedge_sdk::half::{bf16, f16};
-use sedge_sdk::{Error, Miner, NamedTensor, Tensor, TensorType};
+use sedge_sdk::{Error, Miner, NamedTensor, tensor};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -32,43 +31,14 @@ impl Miner for Mine {
     fn hard(&mut self, batch: Vec<NamedTensor>) -> Result<Vec<bool>, Error> {
         let Self(formula) = self;
         if !formula.looks() {
-            let samples = batch.first().map_or(0, |(_, tensor)| rows(&tensor.dimensions()).0);
+            let samples = batch.first().map_or(0, |(_, tensor)| tensor.samples().0);
             return Ok(formula.hard(&[], samples, 0));
         }
-        let found = match formula.output() {
-            Some(name) => batch.iter().find(|(present, _)| present == name),
-            None => batch.iter().find(|(_, tensor)| is_float(tensor.ty())),
-        };
-        let Some((name, tensor)) = found else {
-            let present: Vec<_> = batch.iter().map(|(name, _)| name.as_str()).collect();
-            let name = formula.output().unwrap_or("tensor of floating point").to_owned();
-            return Err(Error::Missing { name, present: present.join(", ") });
-        };
-        let scores = scores(tensor).map_err(|error| error.during(format!("scores {name}")))?;
-        let (samples, width) = rows(&tensor.dimensions());
+        let (name, tensor) = tensor::find(&batch, formula.output())?;
+        let scores = tensor.to_floats().map_err(|error| error.during(format!("scores {name}")))?;
+        let (samples, width) = tensor.samples();
         Ok(formula.hard(&scores, samples, width))
     }
-}
-
-/// How many samples a tensor of that shape has, and how many elements each.
-fn rows(shape: &[u32]) -> (usize, usize) {
-    match shape {
-        [] => (1, 1),
-        [samples, rest @ ..] => (*samples as usize, rest.iter().map(|&size| size as usize).product()),
-    }
-}
-
-const fn is_float(ty: TensorType) -> bool {
-    matches!(ty, TensorType::Fp16 | TensorType::Bf16 | TensorType::Fp32 | TensorType::Fp64)
-}
-
-fn scores(tensor: &Tensor) -> Result<Vec<f32>, Error> {
-    Ok(match tensor.ty() {
-        TensorType::Fp16 => tensor.elements::<f16>()?.into_iter().map(f16::to_f32).collect(),
-        TensorType::Bf16 => tensor.elements::<bf16>()?.into_iter().map(bf16::to_f32).collect(),
-        TensorType::Fp64 => tensor.elements::<f64>()?.into_iter().map(|score| score as f32).collect(),
-        _ => tensor.to_f32()?,
-    })
 }
 
 sedge_sdk::export_miner!(Mine);
@@ -76,13 +46,6 @@ sedge_sdk::export_miner!(Mine);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_dimension_counts_samples() {
-        assert_eq!(rows(&[3, 2, 5]), (3, 10));
-        assert_eq!(rows(&[4]), (4, 1));
-        assert_eq!(rows(&[]), (1, 1));
-    }
 
     #[test]
     fn the_formula_is_told_its_own_parameters_alone() {

@@ -71,6 +71,21 @@ impl Tensor {
         self.elements()
     }
 
+    /// The elements as f32, of whatever floating point they are.
+    pub fn to_floats(&self) -> Result<Vec<f32>, Error> {
+        Ok(match self.ty() {
+            TensorType::Fp16 => self.elements::<f16>()?.into_iter().map(f16::to_f32).collect(),
+            TensorType::Bf16 => self.elements::<bf16>()?.into_iter().map(bf16::to_f32).collect(),
+            TensorType::Fp64 => self.elements::<f64>()?.into_iter().map(|value| value as f32).collect(),
+            _ => self.to_f32()?,
+        })
+    }
+
+    /// How many samples it has, by its first dimension, and how many elements each.
+    pub fn samples(&self) -> (usize, usize) {
+        samples(&self.dimensions())
+    }
+
     /// The one element of an f32 tensor.
     pub fn item_f32(&self) -> Result<f32, Error> {
         self.item()
@@ -118,6 +133,20 @@ macro_rules! element {
 }
 element!(f16 => Fp16, f32 => Fp32, f64 => Fp64, bf16 => Bf16, u8 => U8, i32 => I32, i64 => I64);
 
+fn samples(shape: &[u32]) -> (usize, usize) {
+    match shape {
+        [] => (1, 1),
+        [samples, rest @ ..] => (*samples as usize, rest.iter().map(|&size| size as usize).product()),
+    }
+}
+
+impl TensorType {
+    /// Whether its values are of floating point.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::Fp16 | Self::Bf16 | Self::Fp32 | Self::Fp64)
+    }
+}
+
 /// As the host's messages have it: `f32`.
 impl fmt::Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,6 +160,19 @@ impl fmt::Display for TensorType {
             Self::I64 => "i64",
         })
     }
+}
+
+/// The tensor called `name`, or without a name the first of floating point.
+pub fn find<'a>(tensors: &'a [NamedTensor], name: Option<&str>) -> Result<(&'a str, &'a Tensor), Error> {
+    let found = match name {
+        Some(name) => tensors.iter().find(|(present, _)| present == name),
+        None => tensors.iter().find(|(_, tensor)| tensor.ty().is_float()),
+    };
+    found.map(|(name, tensor)| (name.as_str(), tensor)).ok_or_else(|| {
+        let present: Vec<_> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        let name = name.unwrap_or("tensor of floating point").to_owned();
+        Error::Missing { name, present: present.join(", ") }
+    })
 }
 
 /// Takes the tensor called `name` out of `tensors`.
@@ -166,6 +208,13 @@ mod tests {
             "tensor of shape [2, 3]: does not hold 5 elements"
         );
         assert!(fits(&[u32::MAX, u32::MAX, u32::MAX], 1).is_err(), "a product beyond u64 holds nothing");
+    }
+
+    #[test]
+    fn the_first_dimension_counts_samples() {
+        assert_eq!(samples(&[3, 2, 5]), (3, 10));
+        assert_eq!(samples(&[4]), (4, 1));
+        assert_eq!(samples(&[]), (1, 1));
     }
 
     #[test]

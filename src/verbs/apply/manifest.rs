@@ -232,7 +232,7 @@ metadata: {name: p}
         insta::assert_snapshot!(parsed(text).join("\n"), @"
         namespace/a (job.yaml, document 1)
         job.yaml, document 2, line 8: did not find expected ',' or ']'
-        job.yaml, document 3, line 9: Pod of v1 is no kind that sedge knows (Dataset, EdgeNode, FederatedLearningJob, JointInferenceService, Model, Plugin, Worker of sedge.dev/v1alpha1)
+        job.yaml, document 3, line 9: Pod of v1 is no kind that sedge knows (Dataset, EdgeNode, FederatedLearningJob, IncrementalLearningJob, JointInferenceService, Model, Plugin, Worker of sedge.dev/v1alpha1)
         ");
     }
 

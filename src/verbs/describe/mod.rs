@@ -1,5 +1,6 @@
 //! `sedge describe`: one resource in sections that a person reads from top to bottom.
 
+mod incremental;
 mod job;
 mod joint;
 mod page;
@@ -9,7 +10,8 @@ mod rounds;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use sedge_api::resources::{
-    Dataset, EdgeNode, FederatedLearningJob, JointInferenceService, Model, Plugin, Worker,
+    Dataset, EdgeNode, FederatedLearningJob, IncrementalLearningJob, JointInferenceService, Model, Plugin,
+    Worker,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -52,7 +54,9 @@ pub async fn run(args: Args, access: &Access) -> anyhow::Result<()> {
     let mut pages = Vec::new();
     for (kind, document) in found {
         let workers = match kind.resource.kind.as_str() {
-            "FederatedLearningJob" | "JointInferenceService" => logs::of_job(&server, &document).await?,
+            "FederatedLearningJob" | "IncrementalLearningJob" | "JointInferenceService" => {
+                logs::of_job(&server, &document).await?
+            }
             _ => Vec::new(),
         };
         let events = events(&server, &document).await;
@@ -86,20 +90,22 @@ async fn events(server: &Server, document: &Value) -> Vec<Value> {
 fn describe(kind: &Kind, document: &Value, around: &Surroundings) -> String {
     let mut page = Page::new(around.now, around.width);
     page.heading(document);
-    let known = match kind.resource.kind.as_str() {
-        "FederatedLearningJob" => {
-            typed(document).map(|job: FederatedLearningJob| job::describe(&mut page, &job, around))
-        }
-        "JointInferenceService" => {
-            typed(document).map(|service: JointInferenceService| joint::describe(&mut page, &service, around))
-        }
-        "Worker" => typed(document).map(|worker: Worker| resources::worker(&mut page, &worker)),
-        "EdgeNode" => typed(document).map(|node: EdgeNode| resources::edge_node(&mut page, &node)),
-        "Dataset" => typed(document).map(|dataset: Dataset| resources::dataset(&mut page, &dataset)),
-        "Plugin" => typed(document).map(|plugin: Plugin| resources::plugin(&mut page, &plugin)),
-        "Model" => typed(document).map(|model: Model| resources::model(&mut page, &model)),
-        _ => None,
-    };
+    let known =
+        match kind.resource.kind.as_str() {
+            "FederatedLearningJob" => {
+                typed(document).map(|job: FederatedLearningJob| job::describe(&mut page, &job, around))
+            }
+            "IncrementalLearningJob" => typed(document)
+                .map(|job: IncrementalLearningJob| incremental::describe(&mut page, &job, around)),
+            "JointInferenceService" => typed(document)
+                .map(|service: JointInferenceService| joint::describe(&mut page, &service, around)),
+            "Worker" => typed(document).map(|worker: Worker| resources::worker(&mut page, &worker)),
+            "EdgeNode" => typed(document).map(|node: EdgeNode| resources::edge_node(&mut page, &node)),
+            "Dataset" => typed(document).map(|dataset: Dataset| resources::dataset(&mut page, &dataset)),
+            "Plugin" => typed(document).map(|plugin: Plugin| resources::plugin(&mut page, &plugin)),
+            "Model" => typed(document).map(|model: Model| resources::model(&mut page, &model)),
+            _ => None,
+        };
     // Of a kind, or a newer version of one, that this build does not know: the document as it is.
     if known.is_none() {
         page.document(document);
@@ -284,6 +290,98 @@ mod tests {
           NODE     SIDE    STATE   URL                     REV   MODEL   INST   REQUESTS      HARD   P50/P90/P99 MS   BREAKER
           cloud    cloud   Ready   http://127.0.0.1:7500     1              1      5,332
           edge-1   edge    Ready   http://127.0.0.1:7501     1              2     12,345   43.21 %    0.061/0.1/1.5   Closed
+        ");
+    }
+
+    #[test]
+    fn a_job_that_learns_shows_its_rounds_and_versions() {
+        let stage = |state: &str, reason: &str| json!({"state": state, "reason": reason, "since": "2026-11-24T12:09:00Z"});
+        let digest = |of: &str| sedge_api::Digest::of(of.as_bytes()).to_string();
+        let job = json!({
+            "apiVersion": "sedge.dev/v1alpha1", "kind": "IncrementalLearningJob",
+            "metadata": {"name": "digits", "namespace": "default", "creationTimestamp": "2026-11-24T12:04:48Z"},
+            "spec": {
+                "dataset": "stream", "model": "mlp:1",
+                "train": {"plugin": "sgd:1", "parameters": {"epochs": 5}, "replay": {"share": 0.25},
+                          "drift": {"detector": "psi", "parameters": {"window": 200}},
+                          "trigger": {"expression": "newSamples >= 100", "coolDown": "10m"}},
+                "evaluate": {"plugin": "evaluator:1",
+                             "trigger": {"condition": {"metric": "difference.accuracy", "operator": ">", "threshold": 0.1},
+                                         "window": {"from": "22:00", "to": "06:00", "timeZone": "UTC"}}},
+                "deploy": {"inferencer": {"plugin": "onnx:1"}},
+            },
+            "status": {
+                "phase": "Training", "service": "digits",
+                "learning": {
+                    "round": 2, "deployed": 0, "serial": 0,
+                    "current": {"number": 2, "why": "newSamples is 100, at least 100", "start": 0,
+                                "data": [{"first": 0, "end": 200}],
+                                "train": {"state": "Waiting", "failures": 1, "reason": "try 1 failed: the disk is full",
+                                          "since": "2026-11-24T12:09:50Z"},
+                                "evaluate": stage("Waiting", ""), "deploy": stage("Waiting", "")},
+                    "rounds": [{"number": 1, "why": "newSamples is 100, at least 100", "start": 0, "candidate": 1,
+                                "outcome": "KeptOut", "data": [{"first": 0, "end": 100}], "endedAt": "2026-11-24T12:09:00Z",
+                                "train": stage("Completed", ""), "evaluate": stage("Completed", ""),
+                                "deploy": stage("Skipped", "difference.accuracy is -0.4, not above 0.1")}],
+                    "versions": [
+                        {"number": 0, "model": digest("0"), "uploaded": true, "state": "Deployed",
+                         "created": "2026-11-24T12:05:00Z", "reason": "the model that the job began with"},
+                        {"number": 1, "model": digest("1"), "uploaded": true, "parent": 0, "state": "KeptOut",
+                         "data": [{"first": 0, "end": 100}], "created": "2026-11-24T12:08:00Z",
+                         "measured": {"against": 0, "candidate": [{"name": "accuracy", "value": 0.5}],
+                                      "deployed": [{"name": "accuracy", "value": 0.9}]},
+                         "reason": "difference.accuracy is -0.4, not above 0.1"}],
+                    "measured": {"against": 0, "candidate": [{"name": "accuracy", "value": 0.5}],
+                                 "deployed": [{"name": "accuracy", "value": 0.9}]},
+                    "figures": {"samples": 200, "newSamples": 0, "drift": 0.125},
+                },
+                "conditions": [{"type": "Learning", "status": "True", "reason": "Leading",
+                                "message": "round 2 is in progress: newSamples is 100, at least 100",
+                                "lastTransitionTime": "2026-11-24T12:05:00Z"}],
+            },
+        });
+        insta::assert_snapshot!(page("ilj", job, vec![], vec![], None), @"
+        Name          digits
+        Namespace     default
+        Created       5m12s ago (2026-11-24T12:04:48Z)
+        Phase         Training
+        Round         2
+        Deployed      version 0
+        Measured      accuracy 0.5000, and 0.9000 of version 0
+        Samples       200, 0 new
+        Drift         0.125
+        Service       digits
+
+        Job
+          Model       mlp:1
+          Training    sgd:1
+            with      epochs=5
+            on        stream
+            when      newSamples >= 100, not within 10m
+            replays   25 % of its rows, at most 10,000
+            drift     psi window=200
+          Evaluation  evaluator:1
+          Deploys     difference.accuracy > 0.1, from 22:00 to 06:00 UTC
+          Keeps       10 versions
+
+        Conditions
+          TYPE       STATUS   SINCE   REASON    MESSAGE
+          Learning   True     5m      Leading   round 2 is in progress: newSamples is 100, at least 100
+
+        Round 2 (newSamples is 100, at least 100; rows 0–199)
+          STAGE      STATE     SINCE   FAILED   WHY
+          train      Waiting   10s          1   try 1 failed: the disk is full
+          evaluate   Waiting   60s
+          deploy     Waiting   60s
+
+        Rounds
+          ROUND   OUTCOME   VERSION   DATA        ENDED   WHY IT BEGAN                      WHY IT ENDED SO
+              1   KeptOut         1   rows 0–99   60s     newSamples is 100, at least 100   difference.accuracy is -0.4, not above 0.1
+
+        Versions (2)
+          VERSION   STATE      FROM   DATA        REPLAYED   ACCURACY   BEFORE   EARLIER   MADE   MODEL          WHY
+                1   KeptOut       0   rows 0–99                0.5000   0.9000             2m     6b86b273ff34   difference.accuracy is -0.4, not above 0.1
+                0   Deployed                                                               5m     5feceb66ffc8   the model that the job began with
         ");
     }
 

@@ -13,6 +13,7 @@ use super::{Resources, any_object};
 use crate::{ArtifactRef, MemorySize, Period};
 
 pub use rules::Problem;
+pub(super) use rules::Problems;
 pub use status::*;
 
 /// Answer requests at the edge with a small model, and ask a large one in the cloud about the samples that the

@@ -7,6 +7,8 @@
 //!     Worker ──────────────────runs on──────────────────────▶ EdgeNode
 //!        ▲ owns                                                  ▲ name or labels
 //!  JointInferenceService ──names──▶ Model, Plugin ───────────────┘
+//!        ▲ owns, or changes the model of
+//!  IncrementalLearningJob ──names──▶ Model, Plugin, Dataset; owns Workers too
 //! ```
 
 mod conditions;
@@ -14,7 +16,9 @@ mod dataset;
 mod edge_node;
 mod engine;
 mod federated;
+mod incremental;
 mod joint;
+mod learning;
 mod model;
 mod plugin;
 mod serving;
@@ -31,7 +35,9 @@ pub use edge_node::*;
 pub use engine::*;
 use federated::any_object;
 pub use federated::*;
+pub use incremental::*;
 pub use joint::*;
+pub use learning::*;
 pub use model::*;
 pub use plugin::*;
 pub use serving::*;
@@ -48,6 +54,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         Dataset::crd(),
         EdgeNode::crd(),
         FederatedLearningJob::crd(),
+        IncrementalLearningJob::crd(),
         JointInferenceService::crd(),
         Model::crd(),
         Plugin::crd(),
@@ -58,13 +65,16 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
 /// What is wrong with an object of the kind `kind` beyond what its schema says; of a kind without such rules,
 /// nothing.
 pub fn problems(kind: &str, object: &Value) -> Vec<Problem> {
-    if kind != JointInferenceService::kind(&()) {
-        return Vec::new();
-    }
-    match JointInferenceServiceSpec::deserialize(&object["spec"]) {
-        Ok(spec) => spec.problems(),
-        Err(error) => vec![Problem { field: "spec".to_owned(), message: error.to_string() }],
-    }
+    let problems = match kind {
+        kind if kind == JointInferenceService::kind(&()) => {
+            JointInferenceServiceSpec::deserialize(&object["spec"]).map(|spec| spec.problems())
+        }
+        kind if kind == IncrementalLearningJob::kind(&()) => {
+            IncrementalLearningJobSpec::deserialize(&object["spec"]).map(|spec| spec.problems())
+        }
+        _ => return Vec::new(),
+    };
+    problems.unwrap_or_else(|error| vec![Problem { field: "spec".to_owned(), message: error.to_string() }])
 }
 
 #[cfg(test)]

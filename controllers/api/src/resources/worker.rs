@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{GraphEngine, ModelEngines, Role, ServingReport, ServingTask, StopCondition};
+use super::{
+    AssessmentReport, AssessmentTask, GraphEngine, LearningReport, LearningTask, ModelEngines, Role,
+    ServingReport, ServingTask, StopCondition,
+};
 use crate::{ArtifactRef, Digest, MemorySize, Period};
 
 /// One plugin running one role for one job on one node, owned by its job. Controllers make it; people look.
@@ -62,6 +65,12 @@ pub struct WorkerSpec {
     /// Of an inferencer: what it answers, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<ServingTask>,
+    /// Of the trainer of an incremental learning job: how it leads the rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning: Option<LearningTask>,
+    /// Of the evaluator of one: what it measures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assessment: Option<AssessmentTask>,
     /// Of a trainer or evaluator: the aggregator's Worker whose rounds it joins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joins: Option<String>,
@@ -198,6 +207,12 @@ pub struct WorkerStatus {
     /// Of an inferencer: what it has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<ServingReport>,
+    /// Of the trainer of an incremental learning job: how that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning: Option<LearningReport>,
+    /// Of the evaluator of one: what it measured last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assessment: Option<AssessmentReport>,
 }
 
 /// Where a worker is in its life.

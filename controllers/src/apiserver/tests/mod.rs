@@ -3,6 +3,7 @@
 mod deletion;
 mod durability;
 mod http;
+mod learning;
 mod objects;
 mod services;
 mod watching;

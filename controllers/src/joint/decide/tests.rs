@@ -5,6 +5,7 @@ use sedge_api::resources::{RolloutState, WorkerStatus, is_true};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::jobs::RESTART_AFTER;
 use crate::jobs::fixtures::{digest, model, plugin, ready, resource};
 
 fn node(name: &str, role: &str) -> Arc<EdgeNode> {

@@ -1,5 +1,6 @@
 //! The manager as its users meet it: over HTTP, over gRPC, across a restart.
 
+mod learning;
 mod node;
 mod serving;
 mod sessions;

@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{Instances, JointInferenceServiceSpec, MiningStage, SentToCloud};
+use super::super::ServingSide;
+use super::{
+    HardExampleMining, Instances, JointInferenceServiceSpec, MiningStage, RolloutPolicy, SentToCloud,
+};
 use crate::Period;
 
 /// The largest sum of all probes as JSON: they are kept with every revision and Worker.
@@ -30,23 +33,14 @@ impl fmt::Display for Problem {
 impl JointInferenceServiceSpec {
     /// All that is wrong with it beyond what the schema says.
     pub fn problems(&self) -> Vec<Problem> {
-        let mut problems = Problems(Vec::new());
+        let mut problems = Problems::default();
         problems.unless(!self.edge.nodes.is_empty(), "edge.nodes", "must have names or a selector");
-        problems.side("edge", self.edge.instances, self.edge.queue, self.edge.batching.as_ref());
+        problems.serving("edge", self.edge.instances, self.edge.queue, self.edge.batching.as_ref());
         if let Some(cloud) = &self.cloud {
-            problems.side("cloud", cloud.instances, cloud.queue, cloud.batching.as_ref());
+            problems.serving("cloud", cloud.instances, cloud.queue, cloud.batching.as_ref());
         }
         if let Some(mining) = &self.hard_example_mining {
-            match (&mining.miner, &mining.plugin) {
-                (None, None) => problems.add("hardExampleMining", "must have a miner or a plugin"),
-                (Some(_), Some(_)) => {
-                    problems.add(
-                        "hardExampleMining.plugin",
-                        "must not be there beside a miner: name one of the two",
-                    );
-                }
-                _ => {}
-            }
+            problems.mining("hardExampleMining", mining);
         }
         let mines_inputs =
             self.hard_example_mining.as_ref().is_some_and(|mining| mining.mine == MiningStage::Inputs);
@@ -68,17 +62,16 @@ impl JointInferenceServiceSpec {
         problems.unless(share > 0.0 && share <= 1.0, "offload.share", "must be above 0 and at most 1");
         let rate = self.offload.requests_per_second.unwrap_or(1.0);
         problems.unless(rate > 0.0 && rate.is_finite(), "offload.requestsPerSecond", "must be above 0");
-        let budget = self.rollout.error_budget;
-        problems.unless((0.0..=1.0).contains(&budget), "rollout.errorBudget", "must be from 0 to 1");
-        let mut bytes = 0_usize;
-        for (at, probe) in self.rollout.probes.iter().enumerate() {
-            bytes = bytes.saturating_add(Value::Object(probe.0.clone()).to_string().len());
-            if let Err(why) = request(&probe.0) {
-                problems.add(&format!("rollout.probes[{at}]"), &why);
-            }
+        problems.rollout("rollout", &self.rollout);
+        problems.into()
+    }
+
+    /// A side of it, where it has that.
+    pub const fn side(&self, side: ServingSide) -> Option<&super::Side> {
+        match side {
+            ServingSide::Edge => Some(&self.edge),
+            ServingSide::Cloud => self.cloud.as_ref(),
         }
-        problems.unless(bytes <= PROBES_BYTES, "rollout.probes", "must be at most 256 KiB in all");
-        problems.0
     }
 
     /// Whether `other` is the same but for the nodes: no new revision.
@@ -95,36 +88,76 @@ impl JointInferenceServiceSpec {
     }
 }
 
-struct Problems(Vec<Problem>);
+/// Problems of a spec as they are found; what kinds of resource that serve have in common is here once.
+#[derive(Default)]
+pub(in crate::resources) struct Problems(Vec<Problem>);
+
+impl From<Problems> for Vec<Problem> {
+    fn from(problems: Problems) -> Self {
+        problems.0
+    }
+}
 
 impl Problems {
-    fn add(&mut self, field: &str, message: &str) {
+    /// The field `spec.FIELD` is wrong.
+    pub fn add(&mut self, field: &str, message: &str) {
         self.0.push(Problem { field: format!("spec.{field}"), message: message.to_owned() });
     }
 
-    fn unless(&mut self, holds: bool, field: &str, message: &str) {
+    pub fn unless(&mut self, holds: bool, field: &str, message: &str) {
         if !holds {
             self.add(field, message);
         }
     }
 
-    fn side(&mut self, side: &str, instances: Instances, queue: u32, batching: Option<&super::Batching>) {
+    /// What answers requests.
+    pub fn serving(
+        &mut self,
+        field: &str,
+        instances: Instances,
+        queue: u32,
+        batching: Option<&super::Batching>,
+    ) {
         let Instances { minimum, maximum } = instances;
-        self.unless(minimum >= 1, &format!("{side}.instances.minimum"), "must be at least 1");
+        self.unless(minimum >= 1, &format!("{field}.instances.minimum"), "must be at least 1");
         self.unless(
             minimum <= maximum,
-            &format!("{side}.instances.maximum"),
+            &format!("{field}.instances.maximum"),
             &format!("must be at least the minimum: {maximum} is less than {minimum}"),
         );
-        self.unless(queue >= 1, &format!("{side}.queue"), "must be at least 1");
+        self.unless(queue >= 1, &format!("{field}.queue"), "must be at least 1");
         if let Some(batching) = batching {
-            self.unless(batching.max_batch >= 1, &format!("{side}.batching.maxBatch"), "must be at least 1");
+            self.unless(batching.max_batch >= 1, &format!("{field}.batching.maxBatch"), "must be at least 1");
             self.unless(
                 batching.max_delay <= LONGEST_DELAY,
-                &format!("{side}.batching.maxDelay"),
+                &format!("{field}.batching.maxDelay"),
                 "must be at most 10s",
             );
         }
+    }
+
+    pub fn mining(&mut self, field: &str, mining: &HardExampleMining) {
+        match (&mining.miner, &mining.plugin) {
+            (None, None) => self.add(field, "must have a miner or a plugin"),
+            (Some(_), Some(_)) => {
+                let message = "must not be there beside a miner: name one of the two";
+                self.add(&format!("{field}.plugin"), message);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn rollout(&mut self, field: &str, rollout: &RolloutPolicy) {
+        let budget = (0.0..=1.0).contains(&rollout.error_budget);
+        self.unless(budget, &format!("{field}.errorBudget"), "must be from 0 to 1");
+        let mut bytes = 0_usize;
+        for (at, probe) in rollout.probes.iter().enumerate() {
+            bytes = bytes.saturating_add(Value::Object(probe.0.clone()).to_string().len());
+            if let Err(why) = request(&probe.0) {
+                self.add(&format!("{field}.probes[{at}]"), &why);
+            }
+        }
+        self.unless(bytes <= PROBES_BYTES, &format!("{field}.probes"), "must be at most 256 KiB in all");
     }
 }
 

@@ -1,0 +1,94 @@
+//! The drift of arriving rows against those that the deployed version was trained on. Called by `worker::learn` when there
+//! are rows or versions that it has not seen; it reads each row once, and blocks.
+
+use std::sync::Arc;
+
+use sedge_drift::Columns;
+
+use super::task::DriftTask;
+use crate::data::{Dataset, Split};
+use crate::nn::{DType, Tensor};
+
+/// Samples that are read at a time.
+const BATCH: usize = 256;
+
+/// A detector, and how far it is.
+pub(crate) struct Drift {
+    task: DriftTask,
+    columns: Option<Columns>,
+    /// The rows that it was given for what came before end here.
+    learnt: u64,
+    /// The rows that it has seen end here.
+    seen: u64,
+}
+
+impl Drift {
+    pub fn new(task: DriftTask) -> Self {
+        Self { task, columns: None, learnt: 0, seen: 0 }
+    }
+
+    pub fn task(&self) -> &DriftTask {
+        &self.task
+    }
+
+    /// The score of the rows from `trained` on, against those before. None: there are too few. Err: the rows are nothing
+    /// that it can watch.
+    pub fn score(&mut self, dataset: &Arc<Dataset>, trained: u64) -> Result<Option<f64>, String> {
+        let rows = dataset.size(Split::All) as u64;
+        if self.learnt != trained || self.seen > rows {
+            self.columns = None;
+        }
+        let from = if self.columns.is_some() { self.seen } else { trained };
+        if self.columns.is_none() {
+            (self.learnt, self.seen) = (trained, trained);
+            let (before, width) = features(dataset, 0, trained.min(rows))?;
+            if width == 0 {
+                return Ok(None);
+            }
+            let DriftTask { detector, parameters } = &self.task;
+            let mut columns =
+                Columns::parse(detector, parameters, width).map_err(|error| error.to_string())?;
+            // Without a usable value in some column the detector takes the first that come for what came before.
+            let _ = columns.learn(&before);
+            self.columns = Some(columns);
+        }
+        let Some(columns) = &mut self.columns else { return Ok(None) };
+        let (arrived, _) = features(dataset, from, rows)?;
+        columns.update(&arrived);
+        self.seen = rows;
+        Ok(columns.judgement().map(|(_, judgement)| judgement.score))
+    }
+}
+
+/// The features of rows, one row after the other, and how many a row has: all columns of floating point, side by side.
+fn features(dataset: &Arc<Dataset>, first: u64, end: u64) -> Result<(Vec<f32>, usize), String> {
+    let is_float = |dtype| matches!(dtype, DType::F32 | DType::F64);
+    let columns = dataset.columns().iter().filter(|column| is_float(column.dtype));
+    let width: usize = columns.map(|column| column.shape.iter().product::<usize>()).sum();
+    if width == 0 {
+        return Err("the dataset has no features of floating point to detect drift on".to_owned());
+    }
+    let mut rows = Vec::new();
+    let range = u32::try_from(first).unwrap_or(u32::MAX)..u32::try_from(end).unwrap_or(u32::MAX);
+    let part = dataset.part(range.collect(), Vec::new());
+    let mut batches = part.batches(Split::Train, BATCH, None);
+    while let Some(batch) = batches.try_next().map_err(|error| error.message)? {
+        let tensors: Vec<Vec<f32>> = batch.iter().filter_map(|(_, tensor)| floats(tensor)).collect();
+        let samples = batch.first().map_or(0, |(_, tensor)| tensor.shape()[0]);
+        for sample in 0..samples {
+            for tensor in &tensors {
+                let width = tensor.len() / samples;
+                rows.extend_from_slice(&tensor[sample * width..][..width]);
+            }
+        }
+    }
+    Ok((rows, width))
+}
+
+fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
+    match tensor.dtype() {
+        DType::F32 => tensor.as_slice::<f32>().ok().map(<[f32]>::to_vec),
+        DType::F64 => Some(tensor.as_slice::<f64>().ok()?.iter().map(|value| *value as f32).collect()),
+        _ => None,
+    }
+}

@@ -1,0 +1,112 @@
+//! Measuring two versions of a model on the same data, and on what earlier measurements saw. Called by learners, and by
+//! assessors where that is another node's part.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sedge_learning::{Evaluated, Metrics, Rows};
+use tokio_util::sync::CancellationToken;
+
+use super::definition::Definition;
+use super::run::datasets;
+use super::{Context, Ended, Reporter, fetch};
+use crate::artifacts::{Artifact, ArtifactError};
+use crate::data::{Dataset, Split};
+use crate::learning::EvaluatorTask;
+use crate::model::{Model, Weights};
+use crate::runtime::{Component, Evaluator, Grants, Report};
+
+/// Who measures.
+pub(super) struct Measure<'a> {
+    pub context: &'a Context,
+    /// Of the Worker: how the model's graphs are computed.
+    pub definition: Definition,
+    pub evaluator: EvaluatorTask,
+    /// The model whose graphs all versions have.
+    pub model: Arc<Model>,
+    pub reporter: Reporter,
+    pub cancel: CancellationToken,
+}
+
+type Datasets = BTreeMap<String, Arc<Dataset>>;
+
+impl Measure<'_> {
+    /// Both versions on all of the data, and on the rows before `earlier`.
+    pub async fn both(
+        &self,
+        candidate: &Artifact,
+        deployed: &Artifact,
+        earlier: &Rows,
+    ) -> Result<Evaluated, Ended> {
+        let found = datasets(self.context, &self.evaluator.datasets)
+            .map_err(|(reason, message)| Ended::failed(reason, message))?;
+        let component = fetch::component(self.context, &self.evaluator.plugin, &|_, _| {}).await?;
+        let weights = [
+            weights_of(self.context, &self.definition, candidate).await?,
+            weights_of(self.context, &self.definition, deployed).await?,
+        ];
+        let on = |datasets: Datasets| self.on(&component, &weights, datasets);
+        let rows = found.values().map(|dataset| dataset.size(Split::All) as u64).max().unwrap_or_default();
+        let before = u32::try_from(earlier.of("")).unwrap_or(u32::MAX);
+        let old: Datasets =
+            found.iter().map(|(name, dataset)| (name.clone(), until(dataset, before))).collect();
+        let [candidate, deployed] = on(found).await?;
+        let mut measured = Evaluated {
+            samples: candidate.samples,
+            candidate: metrics(candidate),
+            deployed: metrics(deployed),
+            rows: Rows::of_one(rows),
+            evaluator: self.evaluator.plugin.digest.to_string().parse().ok(),
+            ..Evaluated::default()
+        };
+        // Where the split holds none of them out there is nothing to measure, which is no failure.
+        if old.values().all(|dataset| dataset.size(Split::Test) > 0) && !old.is_empty() {
+            let [candidate, deployed] = on(old).await?;
+            (measured.candidate_earlier, measured.deployed_earlier) = (metrics(candidate), metrics(deployed));
+        }
+        Ok(measured)
+    }
+
+    async fn on(
+        &self,
+        component: &Component,
+        [candidate, deployed]: &[Weights; 2],
+        datasets: Datasets,
+    ) -> Result<[Report; 2], Ended> {
+        let grants = Grants {
+            parameters: self.evaluator.parameters.clone(),
+            datasets,
+            model: Some(Arc::clone(&self.model)),
+            memory_bytes: self.evaluator.memory_bytes,
+            call: self.evaluator.call,
+            observer: Arc::new(self.reporter.clone()),
+            cancel: self.cancel.clone(),
+        };
+        let evaluator = Evaluator::new(&self.context.runtime, component, grants)?;
+        Ok([evaluator.evaluate(candidate.clone()).await?, evaluator.evaluate(deployed.clone()).await?])
+    }
+}
+
+fn metrics(report: Report) -> Metrics {
+    report.metrics.into_iter().map(|metric| (metric.name, metric.value)).collect()
+}
+
+/// The samples before `end`.
+fn until(dataset: &Dataset, end: u32) -> Arc<Dataset> {
+    let before = |split| dataset.samples(split).iter().copied().filter(|row| *row < end).collect();
+    dataset.part(before(Split::Train), before(Split::Test))
+}
+
+/// The weights of a version.
+pub(super) async fn weights_of(
+    context: &Context,
+    definition: &Definition,
+    model: &Artifact,
+) -> Result<Weights, Ended> {
+    let silent = |_: &ArtifactError| {};
+    let loaded = context.artifacts.model(model, context.runtime.graphs(), &definition.options, &silent).await;
+    let loaded = loaded.map_err(|error| Ended::failed(error.reason(), error.to_string()))?;
+    loaded
+        .weights
+        .ok_or_else(|| Ended::failed("ModelWithoutWeights", format!("{} has no weights", model.repository)))
+}
