@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::rows::Rows;
-use super::tensors::{script, venv};
+use super::tensors::{packages, script};
 use crate::{build, shell};
 
 /// How many times the rows per second of what a case is compared with we want to reach.
@@ -49,10 +49,11 @@ pub fn measure(fetch: bool, rows: &mut Rows) -> Result<()> {
     bench.env("SEDGE_BENCH_DATA", &folder);
     let printed = shell::capture_shown(&mut bench)?;
     let measured: Vec<Figure> = serde_json::from_str(&printed).context("the bench printed something else")?;
-    let python = venv("data", fetch).and_then(|python| compare(&python, &folder)).unwrap_or_else(|error| {
-        shell::say("Missing", format!("pandas, pyarrow and Pillow: {error:#}"));
-        Vec::new()
-    });
+    let python =
+        packages("data", fetch).and_then(|python| compare(&python, &folder)).unwrap_or_else(|error| {
+            shell::say("Missing", format!("pandas, pyarrow and Pillow: {error:#}"));
+            Vec::new()
+        });
     report(&measured, &python, rows);
     Ok(())
 }
