@@ -1,15 +1,16 @@
 //! Samples in batches, and a queue of batches that is filled off the reader's thread.
 //!
 //! ```text
-//!  Samples ─ gather ─▶ Batches ─ a thread ─▶ queue of `depth` ─▶ Prefetch ─▶ consumer (blocking or async)
+//!  Samples ─ gather ─▶ Batches ─ a thread ─▶ queue of `depth` ─▶ Prefetch ─▶ consumer
 //! ```
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use fast_image_resize::Resizer;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::DataError;
@@ -37,6 +38,16 @@ impl Batches {
         self.samples.sample_byte_len() as u64 * self.size.min(self.rows.len() - self.next) as u64
     }
 
+    /// Samples of a batch.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether images are decoded for a batch.
+    pub fn decodes(&self) -> bool {
+        self.images.is_some()
+    }
+
     /// Samples that are still to come.
     pub fn left(&self) -> usize {
         self.rows.len() - self.next
@@ -58,7 +69,7 @@ impl Batches {
     /// consumer's.
     pub fn prefetch(self, depth: usize) -> Prefetch {
         let ahead_bytes = self.next_byte_len().saturating_mul(depth.max(1) as u64 + 1);
-        let (sender, receiver) = mpsc::channel(depth.max(1));
+        let (sender, receiver) = sync_channel(depth.max(1));
         let mut batches = self;
         let mut cancel = None;
         if let Some(images) = &batches.images {
@@ -70,17 +81,19 @@ impl Batches {
             while let Some(next) = batches.try_next().transpose() {
                 let failed = next.is_err();
                 // Whoever read these is gone, or has an error now.
-                if sender.blocking_send(next).is_err() || failed {
+                if sender.send(next).is_err() || failed {
                     return;
                 }
             }
         };
         match std::thread::Builder::new().name("sedge-data".to_owned()).spawn(fill) {
-            Ok(thread) => Prefetch { receiver, thread: Some(thread), cancel, failed: None, ahead_bytes },
+            Ok(thread) => {
+                Prefetch { receiver: Some(receiver), thread: Some(thread), cancel, failed: None, ahead_bytes }
+            }
             Err(error) => {
                 let what = format!("no thread is to be had: {error}");
                 let failed = DataError::Unreadable { file: "the dataset".to_owned(), what };
-                Prefetch { receiver, thread: None, cancel, failed: Some(failed), ahead_bytes }
+                Prefetch { receiver: Some(receiver), thread: None, cancel, failed: Some(failed), ahead_bytes }
             }
         }
     }
@@ -103,7 +116,8 @@ impl fmt::Debug for Batches {
 /// Batches that are read ahead. Dropping it ends its thread, after the batch that it is at.
 #[derive(Debug)]
 pub struct Prefetch {
-    receiver: mpsc::Receiver<Result<Batch, DataError>>,
+    /// None when it is dropped.
+    receiver: Option<Receiver<Result<Batch, DataError>>>,
     thread: Option<JoinHandle<()>>,
     /// Ends requests for images of a store.
     cancel: Option<CancellationToken>,
@@ -111,17 +125,27 @@ pub struct Prefetch {
     ahead_bytes: u64,
 }
 
+/// A batch is not there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotYet;
+
 impl Prefetch {
     /// The next batch; None at the end. Blocks until it is there: not for async code.
     pub fn next_blocking(&mut self) -> Option<Result<Batch, DataError>> {
-        self.failed.take().map(Err).or_else(|| self.receiver.blocking_recv())
+        let failed = self.failed.take().map(Err);
+        failed.or_else(|| self.receiver.as_ref().and_then(|receiver| receiver.recv().ok()))
     }
 
-    /// The next batch; None at the end. Can be left waiting without losing one.
-    pub async fn next(&mut self) -> Option<Result<Batch, DataError>> {
-        match self.failed.take() {
-            Some(error) => Some(Err(error)),
-            None => self.receiver.recv().await,
+    /// As above, for so long at most: who is told [`NotYet`] may look about, and ask again.
+    pub fn next_within(&mut self, time: Duration) -> Result<Option<Result<Batch, DataError>>, NotYet> {
+        if let Some(error) = self.failed.take() {
+            return Ok(Some(Err(error)));
+        }
+        let Some(receiver) = &self.receiver else { return Ok(None) };
+        match receiver.recv_timeout(time) {
+            Ok(batch) => Ok(Some(batch)),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => Err(NotYet),
         }
     }
 
@@ -136,9 +160,8 @@ impl Drop for Prefetch {
         if let Some(cancel) = &self.cancel {
             cancel.cancel();
         }
-        self.receiver.close();
-        // A batch that waits for its place is let go, so that its sender sees the end.
-        while self.receiver.try_recv().is_ok() {}
+        // A batch that waits for its place is let go, and its sender sees the end.
+        drop(self.receiver.take());
         if let Some(thread) = self.thread.take() {
             // A panic has been reported where it happened.
             let _ = thread.join();

@@ -36,7 +36,7 @@ mod stats;
 mod tensor;
 mod watch;
 
-pub use batches::{Batches, Prefetch};
+pub use batches::{Batches, NotYet, Prefetch};
 pub use copied::copied;
 pub use dataset::{Dataset, Growth, Status};
 pub use description::{

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use folder::{Folder, all, arrow_stream, described, image, npz, parquet, record_batch, values};
 use front::{Fault, Front, Moto};
-use sedge_data::{DataError, Dataset, Origin, Part, Patience, Remote, S3};
+use sedge_data::{DataError, Dataset, NotYet, Origin, Part, Patience, Remote, S3};
 use serde_json::{Value, json};
 use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -300,7 +300,11 @@ fn images_of_a_server_that_hangs_do_not_hold_up_whoever_stops_reading() {
     let mut queue = dataset.samples().batches(Part::All, 1, None).prefetch(1);
     let first = queue.next_blocking().unwrap().unwrap();
     assert_eq!(format!("{first:?}"), r#"[("x", f32[1, 3, 2, 2]), ("y", i64[1])]"#);
+    // Two more may be read ahead; then the server hangs.
     front.on_request(|request| request.is_read().then_some(Fault::Hang(0)));
+    drop(queue);
+    let mut queue = dataset.samples().batches(Part::All, 1, None).prefetch(1);
+    assert!(matches!(queue.next_within(Duration::from_millis(1)), Err(NotYet)));
     drop(queue);
 
     front.on_request(|request| request.is_read().then_some(Fault::Cut(0)));
