@@ -33,14 +33,7 @@ fn patience() -> Patience {
 }
 
 fn s3(url: &str, key: &str, runtime: &Handle) -> Origin {
-    let s3 = S3 {
-        endpoint: Some(url.to_owned()),
-        bucket: "bucket".to_owned(),
-        keys: Some(("the-key".to_owned(), "the-secret".to_owned())),
-        allow_http: true,
-        ..S3::default()
-    };
-    Origin::Remote(Remote::s3(s3, key, patience(), runtime.clone()).unwrap())
+    Origin::Remote(Remote::s3(front::s3(url), key, patience(), runtime.clone()).unwrap())
 }
 
 fn http(front: &Front, file: &str, runtime: &Handle) -> Origin {

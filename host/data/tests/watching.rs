@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use folder::{Folder, described, image, values};
 use front::{Fault, Front, Moto};
-use sedge_data::{Dataset, Format, Limits, Origin, Pace, Patience, Remote, S3, Watch};
+use sedge_data::{Dataset, Format, Limits, Origin, Pace, Patience, Remote, Watch};
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -159,13 +159,7 @@ async fn objects_that_change_are_told() {
     let Some(moto) = Moto::start() else { return };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let front = Front::start(Some(moto.port));
-    let s3 = S3 {
-        endpoint: Some(front.url()),
-        bucket: "bucket".to_owned(),
-        keys: Some(("the-key".to_owned(), "the-secret".to_owned())),
-        allow_http: true,
-        ..S3::default()
-    };
+    let s3 = front::s3(&front.url());
     let patience = Patience { pause: Duration::from_millis(5), tries: 2, ..Patience::default() };
     let origin = Origin::Remote(Remote::s3(s3, "d/", patience, Handle::current()).unwrap());
     moto.put("/bucket/d/1.csv", b"a,y\n1,0\n");

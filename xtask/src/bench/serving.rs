@@ -152,8 +152,8 @@ fn one_at_a_time(server: &Server, bodies: &[Vec<u8>], rows: &mut Rows) -> Result
     };
     pair("beside loopback alone")?;
     // Threads begin where the one that starts them may be.
-    let here = Affinity::of("self", false)?;
-    let there = Affinity::of(&server.process.to_string(), true)?;
+    let here = Affinity::of(std::process::id(), false)?;
+    let there = Affinity::of(server.process, true)?;
     here.to("0")?;
     there.to("0")?;
     let measured = pair("both on one core");

@@ -4,7 +4,6 @@
 //! The crate is fed message by message, after each was found to be as long as it says and to unpack to no more than is
 //! allowed: it takes a buffer's word for its unpacked size.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_buffer::Buffer;
@@ -12,7 +11,7 @@ use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::{BodyCompression, MessageHeader, root_as_message};
 use bytes::Bytes;
 
-use super::arrays;
+use super::{arrays, guarded};
 use crate::description::Description;
 use crate::draft::{Draft, Schema};
 use crate::error::DataError;
@@ -34,10 +33,7 @@ pub fn read(
     divider: Divider,
     draft: &mut Draft,
 ) -> Result<u64, DataError> {
-    blob.check_size(description.limits.bytes)?;
-    // The crate checks much of what a file says, and indexes by some of it.
-    catch_unwind(AssertUnwindSafe(|| read_stream(blob, description, divider, draft)))
-        .unwrap_or_else(|_| Err(DataError::malformed(blob.name(), "a damaged Arrow file")))
+    guarded(blob.name(), "a damaged Arrow file", || read_stream(blob, description, divider, draft))
 }
 
 fn read_stream(

@@ -5,12 +5,11 @@
 
 mod decode;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use image::ImageFormat;
 
 pub use self::decode::Images;
 use self::decode::dimensions;
+use super::guarded;
 use super::text::{Cursor, Quotes, Text};
 use crate::description::{Classes, Description, ImageSpec, Layout, Limits};
 use crate::draft::{Chunk, Draft, Schema};
@@ -20,6 +19,8 @@ use crate::source::{Blob, Entry, Origin};
 use crate::split::{self, Divider};
 use crate::tensor::Values;
 
+/// What a file is over which a decoder panics.
+const DAMAGED: &str = "a damaged image";
 /// Samples of a chunk: names and labels alone.
 const CHUNK_ROWS: usize = 1 << 14;
 /// Bytes of a local image that are looked at when it is found.
@@ -183,10 +184,9 @@ pub fn probe(origin: &Origin, entry: &Entry, limits: &Limits) -> Result<(), Data
     let Origin::Local(_) = origin else { return Ok(()) };
     let blob = origin.open(entry)?;
     let head = blob.bytes(0, blob.len().min(PROBE) as usize)?;
-    let guarded = catch_unwind(AssertUnwindSafe(|| match dimensions(&entry.name, &head, limits) {
+    guarded(&entry.name, DAMAGED, || match dimensions(&entry.name, &head, limits) {
         // Of a long head, the dimensions may come later.
         Err(DataError::Malformed(_)) if blob.len() > PROBE && image::guess_format(&head).is_ok() => Ok(()),
         other => other,
-    }));
-    guarded.unwrap_or_else(|_| Err(DataError::malformed(&entry.name, "a damaged image")))
+    })
 }

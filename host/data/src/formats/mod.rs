@@ -18,6 +18,8 @@ pub mod npz;
 mod parquet;
 pub mod text;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use self::text::Cursor;
 use crate::description::{Description, Format};
 use crate::draft::Draft;
@@ -48,7 +50,7 @@ pub fn read(
     let blob = origin.open(entry)?;
     let file = entry.below.as_deref().filter(|_| folder);
     let divider = Divider::new(&description.split, file)?;
-    let rows = match description.format {
+    let read_whole = match description.format {
         Format::Csv => {
             csv::read(&blob, description, divider, cursor, draft)?;
             return Ok(blob.entry().clone());
@@ -61,12 +63,20 @@ pub fn read(
             images::read_list(origin, &blob, description, divider, cursor, draft)?;
             return Ok(blob.entry().clone());
         }
-        Format::Parquet => parquet::read(&blob, description, divider, draft)?,
-        Format::Arrow => arrow::read(&blob, description, divider, draft)?,
-        Format::Npy => npy::read(&blob, description, divider, draft)?,
-        Format::Npz => npz::read(&blob, description, divider, draft)?,
-        Format::ImageFolder => 0,
+        Format::Parquet => parquet::read,
+        Format::Arrow => arrow::read,
+        Format::Npy => npy::read,
+        Format::Npz => npz::read,
+        Format::ImageFolder => return Ok(blob.entry().clone()),
     };
+    blob.check_size(description.limits.bytes)?;
+    let rows = read_whole(&blob, description, divider, draft)?;
     *cursor = Cursor { offset: blob.len(), rows, ..Cursor::default() };
     Ok(blob.entry().clone())
+}
+
+/// What `work` gives. The crates that it calls check much of what a file says, and index or add by some of it: where one
+/// panics over that, the file is `what`.
+fn guarded<T>(file: &str, what: &str, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(DataError::malformed(file, what)))
 }

@@ -29,7 +29,6 @@ pub fn read(
     mut divider: Divider,
     draft: &mut Draft,
 ) -> Result<u64, DataError> {
-    blob.check_size(description.limits.bytes)?;
     let file = blob.name();
     let mut budget = description.limits.bytes;
     let array = read_array(blob.reader(0), file, &mut budget)?;

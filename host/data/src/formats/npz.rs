@@ -3,14 +3,13 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use npyz::WriterBuilder as _;
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::zip::CompressionMethod;
 use npyz::zip::write::FileOptions;
 
-use super::npy;
+use super::{guarded, npy};
 use crate::description::{Columns, Description, Missing, Split};
 use crate::draft::{Draft, Schema};
 use crate::error::DataError;
@@ -29,12 +28,9 @@ pub fn read(
     mut divider: Divider,
     draft: &mut Draft,
 ) -> Result<u64, DataError> {
-    blob.check_size(description.limits.bytes)?;
     let file = blob.name();
-    // The crate that reads the archive's directory adds up lengths that the file gives.
-    let arrays =
-        catch_unwind(AssertUnwindSafe(|| read_archive(blob.reader(0), file, description.limits.bytes)))
-            .unwrap_or_else(|_| Err(DataError::malformed(file, "not a NumPy archive")))?;
+    let read = || read_archive(blob.reader(0), file, description.limits.bytes);
+    let arrays = guarded(file, "not a NumPy archive", read)?;
     let find = |name: &str| {
         arrays.iter().find(|(other, _)| other == name).map(|(_, array)| array).ok_or_else(|| {
             let names: Vec<_> = arrays.iter().take(16).map(|(name, _)| format!("\"{name}\"")).collect();

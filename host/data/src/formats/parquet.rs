@@ -7,7 +7,6 @@
 mod chunks;
 mod pages;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, SchemaRef};
@@ -18,7 +17,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 
 use self::chunks::Chunks;
-use super::arrays;
+use super::{arrays, guarded};
 use crate::description::Description;
 use crate::draft::{Draft, Schema};
 use crate::error::DataError;
@@ -34,10 +33,7 @@ pub fn read(
     divider: Divider,
     draft: &mut Draft,
 ) -> Result<u64, DataError> {
-    blob.check_size(description.limits.bytes)?;
-    // The crate checks much of what a file says, and indexes by some of it.
-    catch_unwind(AssertUnwindSafe(|| read_file(blob, description, divider, draft)))
-        .unwrap_or_else(|_| Err(DataError::malformed(blob.name(), "a damaged Parquet file")))
+    guarded(blob.name(), "a damaged Parquet file", || read_file(blob, description, divider, draft))
 }
 
 fn read_file(

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use sedge_data::S3;
+
 /// What happens to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -233,6 +235,17 @@ fn answer(files: &HashMap<String, (Vec<u8>, u64)>, request: &Request) -> (String
             (head, body)
         }
         None => (format!("HTTP/1.1 200 OK\r\n{common}content-length: {len}\r\n\r\n"), content.clone()),
+    }
+}
+
+/// The bucket that [`Moto`] has, of the server at `url`.
+pub fn s3(url: &str) -> S3 {
+    S3 {
+        endpoint: Some(url.to_owned()),
+        bucket: "bucket".to_owned(),
+        keys: Some(("the-key".to_owned(), "the-secret".to_owned())),
+        allow_http: true,
+        ..S3::default()
     }
 }
 

@@ -1,16 +1,16 @@
 //! Images into tensors: decoded, resized, normalised.
 
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder as _, ImageReader};
 use tokio_util::sync::CancellationToken;
 
-use super::probe;
+use super::{DAMAGED, probe};
 use crate::description::{Colour, Description, Fit, Format, ImageSpec, Layout, Limits};
 use crate::error::DataError;
+use crate::formats::guarded;
 use crate::source::Origin;
 use crate::tensor::{Element, Values, each};
 
@@ -62,8 +62,7 @@ impl Images {
             return probe(&self.origin, &entry, &self.limits);
         }
         let bytes = self.origin.open(&entry)?.whole(self.limits.image_bytes)?;
-        let pixels = catch_unwind(AssertUnwindSafe(|| self.pixels(&entry.name, &bytes, resizer)))
-            .unwrap_or_else(|_| Err(DataError::malformed(&entry.name, "a damaged image")))?;
+        let pixels = guarded(&entry.name, DAMAGED, || self.pixels(&entry.name, &bytes, resizer))?;
         each!(values, values => self.normalise(&pixels, values));
         Ok(())
     }
