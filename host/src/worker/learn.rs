@@ -70,8 +70,10 @@ pub(super) async fn learn(
         let worker = wanted.borrow_and_update().clone();
         learner.take_up(worker)?;
         learner.look().await;
-        learner.hear(&work.step).await?;
-        let step = learner.next().await?;
+        let mut step = learner.next().await?;
+        while learner.hear(&step).await? {
+            step = learner.next().await?;
+        }
         if work.step != step {
             work = learner.begin_work(step, &cancel);
         }
@@ -281,14 +283,14 @@ impl<'a> Learner<'a> {
         Some(format!("{}/{name}", self.worker.namespace))
     }
 
-    /// What others say of the step that is under way.
-    async fn hear(&mut self, step: &Step) -> Result<(), Ended> {
-        let now = Timestamp::now();
+    /// What others say of the step that is next or under way. Whether that is another step now.
+    async fn hear(&mut self, step: &Step) -> Result<bool, Ended> {
+        let (now, before) = (Timestamp::now(), self.record.rounds.revision());
         match step {
             Step::Evaluate(evaluate) if self.task.evaluator.is_none() => {
-                let Some(said) = self.task.assessment.clone() else { return Ok(()) };
+                let Some(said) = self.task.assessment.clone() else { return Ok(false) };
                 if (said.round, said.attempt) != (evaluate.round, self.attempt()) {
-                    return Ok(());
+                    return Ok(false);
                 }
                 match said.failure.as_str() {
                     "" => {
@@ -332,7 +334,8 @@ impl<'a> Learner<'a> {
             }
             _ => {}
         }
-        self.keep().await
+        self.keep().await?;
+        Ok(self.record.rounds.revision() != before)
     }
 
     /// Tries of the present evaluation that have failed.
