@@ -5,7 +5,9 @@ Writes `train.onnx`, `evaluate.onnx`, `infer.onnx` and `weights.safetensors`. Ne
 
     python3 make.py                                     # digits-mlp/, as it lies here
     python3 make.py --dims 784-1024-1024-10 -o DIR      # other sizes, e.g. for benches
+    python3 make.py --dims 6-32-2 --scale 32 -o electricity-mlp
     python3 make.py --digits-csv-gz FILE                # digits.csv from scikit-learn's file, with a heading
+    python3 make.py --elec-csv FILE                     # electricity.csv from scikit-multiflow's file
 
 Layer l has the weights `w{l}` [in, out] and `b{l}` [out]. Inputs and outputs (N = samples of a batch):
 
@@ -17,6 +19,7 @@ A weight is an input of the graph, never a constant in it, so one graph serves e
 """
 
 import argparse
+import csv
 import gzip
 import json
 import pathlib
@@ -199,6 +202,28 @@ def write_digits(source, path):
     print(f"{path}: {len(rows)} samples")
 
 
+def write_electricity(source, path):
+    """scikit-multiflow's elec.csv (feat_1 to feat_6 from 0 to 1, target; a row each half hour) without the vague names.
+
+    Sixteen times four weeks from the 33rd week on: the rows of full hours, and one of two between them. The features
+    in units in which each is between 0 and 100, to a tenth.
+    """
+    units = {"half_hour": 47, "nsw_price": 1000, "nsw_demand": 100, "vic_price": 10_000, "vic_demand": 100, "transfer": 100}
+    first, weeks, week = 32, 64, 7 * 48
+    with open(source, newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    lines = [",".join([*units, "up"])]
+    for number in range(first * week, (first + weeks) * week):
+        *features, target = rows[number]
+        half_hour = round(float(features[0]) * 47)
+        assert half_hour == number % 48, f"{source}: row {number} is of another half hour"
+        if half_hour % 4 != 3:
+            scaled = (round(float(value) * unit, 1) for value, unit in zip(features, units.values()))
+            lines.append(",".join([*(f"{value:g}" for value in scaled), target]))
+    path.write_text("\n".join(lines) + "\n")
+    print(f"{path}: {len(lines) - 1} samples")
+
+
 def dimensions(text):
     dims = [int(part) for part in text.split("-")]
     if len(dims) < 2 or min(dims) < 1:
@@ -213,9 +238,12 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the first weights (0)")
     parser.add_argument("-o", "--output", type=pathlib.Path, default=HERE / "digits-mlp", help="folder to write to")
     parser.add_argument("--digits-csv-gz", type=pathlib.Path, help="write digits.csv from this file instead")
+    parser.add_argument("--elec-csv", type=pathlib.Path, help="write electricity.csv from this file instead")
     options = parser.parse_args()
     if options.digits_csv_gz:
         return write_digits(options.digits_csv_gz, HERE / "digits.csv")
+    if options.elec_csv:
+        return write_electricity(options.elec_csv, HERE / "electricity.csv")
     options.output.mkdir(parents=True, exist_ok=True)
     for name, build in (("train", train_graph), ("evaluate", evaluate_graph), ("infer", infer_graph)):
         path = options.output / f"{name}.onnx"

@@ -10,6 +10,7 @@
 
 mod cli;
 pub mod digits;
+pub mod drift;
 pub mod joint;
 mod platform;
 mod process;
