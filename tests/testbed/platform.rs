@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -276,8 +277,15 @@ fn start(built: &Built, arguments: &[String], log: &Path) -> Result<Process> {
     Process::start(&mut command, log)
 }
 
-/// A port that was free a moment ago. Another program may take it; then the start fails and says so.
+/// A port that is free, and that nobody takes before it is listened on: one below those that systems give to clients, and
+/// each is given once by this process. Two processes of tests begin at different ones.
 fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no port is free on the loopback address")?;
-    Ok(listener.local_addr()?.port())
+    const FIRST: u16 = 20_000;
+    const PORTS: u16 = 12_000;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let begin = (std::process::id() % u32::from(PORTS)) as u16;
+    let mut ports =
+        std::iter::repeat_with(|| FIRST + begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.by_ref().take(PORTS.into()).find(is_free).context("no port is free on the loopback address")
 }

@@ -8,7 +8,7 @@ use super::bindings::nn::graph::{self, ExecutionTarget, GraphEncoding};
 use super::bindings::nn::inference;
 use super::memory::Charge;
 use super::state::{MAX_TENSORS, State};
-use super::tensors::{GuestError, GuestTensor};
+use super::tensors::{GuestError, GuestTensor, Held};
 use crate::nn::{ErrorCode, Graph, NnError, Tensor};
 
 /// A guest's handle to a graph.
@@ -30,7 +30,7 @@ pub struct GuestContext(GuestGraph);
 
 type NnResult<T> = wasmtime::Result<Result<T, Resource<GuestError>>>;
 /// Tensors out of their handles, and the memory that they stand for.
-type Taken = (Vec<(String, Tensor)>, Vec<Arc<Charge>>);
+type Taken = (Vec<(String, Tensor)>, Vec<Held>);
 type GuestTensors = Vec<(String, Resource<GuestTensor>)>;
 
 impl graph::Host for State {
@@ -120,7 +120,7 @@ impl State {
         let mut charges = Vec::with_capacity(handles.len());
         let mut invalid = None;
         for (name, handle) in handles {
-            let (tensor, charge) = self.table.delete(handle)?.into_parts();
+            let (tensor, charge) = self.tensors.take(&handle)?.into_parts();
             charges.push(charge);
             match tensor {
                 Ok(tensor) => tensors.push((name, tensor)),

@@ -8,12 +8,12 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::Grants;
 use super::memory::{Charge, Ledger, Limiter, OverLimit};
 use super::stdio::Lines;
-use super::tensors::GuestTensor;
+use super::tensors::{GuestTensor, Held, Tensors};
 use crate::model::Binding;
 use crate::nn::{Graphs, Tensor};
 
-/// Handles that one instance may hold at once.
-const MAX_HANDLES: usize = 1 << 16;
+/// Handles that one instance may hold at once, to tensors and to all else.
+pub const MAX_HANDLES: usize = 1 << 16;
 /// Tensors in one list that crosses the border.
 pub const MAX_TENSORS: usize = 1 << 14;
 
@@ -23,6 +23,8 @@ pub struct State {
     pub graphs: Arc<Graphs>,
     pub ledger: Arc<Ledger>,
     pub limiter: Limiter,
+    /// Tensors, and all else that guests have handles to.
+    pub tensors: Tensors,
     pub table: ResourceTable,
     /// How it binds weights to graphs: at each call in every role that gets other weights each round.
     pub binding: Binding,
@@ -47,6 +49,7 @@ impl State {
             graphs,
             limiter: Limiter(Arc::clone(&ledger)),
             ledger,
+            tensors: Tensors::default(),
             table,
             binding: Binding::AtCall,
             wasi,
@@ -55,8 +58,8 @@ impl State {
 
     /// Put a tensor of the worker's own on its account and hand out a handle.
     pub fn push_tensor(&mut self, tensor: Tensor) -> wasmtime::Result<Resource<GuestTensor>> {
-        let charge = Arc::new(self.charge(&tensor)?);
-        Ok(self.table.push(GuestTensor::new(tensor, charge))?)
+        let charge = Held::Alone(self.charge(&tensor)?);
+        self.tensors.push(GuestTensor::new(tensor, charge))
     }
 
     /// Put named tensors on the account and hand out handles.
@@ -77,7 +80,7 @@ impl State {
         }
         let (mut pulled, mut invalid) = (Vec::with_capacity(tensors.len()), None);
         for (name, handle) in tensors {
-            match self.table.delete(handle)?.into_tensor() {
+            match self.tensors.take(&handle)?.into_tensor() {
                 Ok(tensor) => pulled.push((name, tensor)),
                 Err(error) => drop(invalid.get_or_insert(format!("output `{name:.100}`: {error}"))),
             }

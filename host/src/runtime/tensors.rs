@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
+use slab::Slab;
 use wasmtime::component::Resource;
 
 use super::bindings::nn::errors::{self, ErrorCode};
 use super::bindings::nn::tensor::{self, TensorType};
 use super::memory::Charge;
-use super::state::State;
+use super::state::{MAX_HANDLES, State};
 use crate::nn::{self, DType, MAX_RANK, NnError, Tensor, check_len, copies};
 
 /// A guest's handle to a tensor.
 pub struct GuestTensor {
     content: Content,
-    /// The memory it stands for, shared by all handles to the same tensor.
-    charge: Arc<Charge>,
+    /// The memory it stands for.
+    charge: Held,
 }
 
 enum Content {
@@ -29,7 +30,7 @@ enum Content {
 }
 
 impl GuestTensor {
-    pub fn new(tensor: Tensor, charge: Arc<Charge>) -> Self {
+    pub fn new(tensor: Tensor, charge: Held) -> Self {
         Self { content: Content::Valid(tensor), charge }
     }
 
@@ -39,13 +40,58 @@ impl GuestTensor {
     }
 
     /// As [`Self::into_tensor`], and the memory that it stands for.
-    pub fn into_parts(self) -> (Result<Tensor, NnError>, Arc<Charge>) {
+    pub fn into_parts(self) -> (Result<Tensor, NnError>, Held) {
         let tensor = match self.content {
             Content::Valid(tensor) => Ok(tensor),
             Content::Invalid { error, .. } => Err(error),
         };
         (tensor, self.charge)
     }
+}
+
+/// Memory on the account for as long as there is a handle. Most tensors have one, and go with it.
+pub enum Held {
+    /// For this handle.
+    Alone(Charge),
+    /// For all handles to the same tensor, or to tensors that lie in one piece.
+    Shared(Arc<Charge>),
+}
+
+impl Held {
+    pub fn share(self) -> Arc<Charge> {
+        match self {
+            Self::Alone(charge) => Arc::new(charge),
+            Self::Shared(charge) => charge,
+        }
+    }
+}
+
+/// The tensors that a guest has handles to: the handle's number is the place here. Handles come and go with every step
+/// of a training loop, so they have a table of their own, that of one type.
+#[derive(Default)]
+pub struct Tensors(Slab<GuestTensor>);
+
+impl Tensors {
+    pub fn push(&mut self, tensor: GuestTensor) -> wasmtime::Result<Resource<GuestTensor>> {
+        if self.0.len() >= MAX_HANDLES {
+            wasmtime::bail!("the worker holds {MAX_HANDLES} handles to tensors, which is all that it may");
+        }
+        // As many as there may be fit.
+        Ok(Resource::new_own(self.0.insert(tensor) as u32))
+    }
+
+    pub fn get(&self, handle: &Resource<GuestTensor>) -> wasmtime::Result<&GuestTensor> {
+        self.0.get(handle.rep() as usize).ok_or_else(not_there)
+    }
+
+    pub fn take(&mut self, handle: &Resource<GuestTensor>) -> wasmtime::Result<GuestTensor> {
+        self.0.try_remove(handle.rep() as usize).ok_or_else(not_there)
+    }
+}
+
+/// Guests cannot bring it about: wasmtime knows which handles they have.
+fn not_there() -> wasmtime::Error {
+    wasmtime::format_err!("a handle to a tensor that is not there")
 }
 
 /// A guest's handle to an error.
@@ -72,7 +118,7 @@ impl tensor::HostTensor for State {
         data: Vec<u8>,
     ) -> wasmtime::Result<Resource<GuestTensor>> {
         let held = data.len() + size_of_val(dimensions.as_slice());
-        let charge = Arc::new(self.ledger.charge(held as u64)?);
+        let charge = Held::Alone(self.ledger.charge(held as u64)?);
         // wasmtime copied it out of the guest.
         copies::count(data.len());
         let content = match check(&dimensions, ty, data.len()) {
@@ -83,11 +129,11 @@ impl tensor::HostTensor for State {
             },
             Err(error) => Content::Invalid { dimensions, ty, data, error },
         };
-        Ok(self.table.push(GuestTensor { content, charge })?)
+        self.tensors.push(GuestTensor { content, charge })
     }
 
     fn dimensions(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<Vec<u32>> {
-        match &self.table.get(&this)?.content {
+        match &self.tensors.get(&this)?.content {
             Content::Valid(tensor) => tensor
                 .shape()
                 .iter()
@@ -101,14 +147,14 @@ impl tensor::HostTensor for State {
     }
 
     fn ty(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<TensorType> {
-        Ok(match &self.table.get(&this)?.content {
+        Ok(match &self.tensors.get(&this)?.content {
             Content::Valid(tensor) => to_guest(tensor.dtype()),
             Content::Invalid { ty, .. } => *ty,
         })
     }
 
     fn data(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<Vec<u8>> {
-        let bytes = match &self.table.get(&this)?.content {
+        let bytes = match &self.tensors.get(&this)?.content {
             Content::Valid(tensor) => tensor.bytes(),
             Content::Invalid { data, .. } => data,
         };
@@ -120,7 +166,7 @@ impl tensor::HostTensor for State {
     }
 
     fn drop(&mut self, this: Resource<GuestTensor>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        self.tensors.take(&this)?;
         Ok(())
     }
 }

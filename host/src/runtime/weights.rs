@@ -8,7 +8,7 @@ use super::bindings::model;
 use super::graphs::GuestGraph;
 use super::memory::Charge;
 use super::state::{MAX_TENSORS, State};
-use super::tensors::GuestTensor;
+use super::tensors::{GuestTensor, Held};
 use crate::model::{Weights, bind};
 use crate::nn::Tensor;
 
@@ -66,9 +66,9 @@ impl model::HostWeights for State {
         }
         let mut named: Vec<(String, Tensor, Arc<Charge>)> = Vec::with_capacity(tensors.len());
         for (name, handle) in tensors {
-            let (tensor, charge) = self.table.delete(handle)?.into_parts();
+            let (tensor, charge) = self.tensors.take(&handle)?.into_parts();
             let tensor = tensor.map_err(|e| wasmtime::format_err!("weight `{name:.100}`: {e}"))?;
-            named.push((name, tensor, charge));
+            named.push((name, tensor, charge.share()));
         }
         named.sort_by(|a, b| a.0.cmp(&b.0));
         let charges = named.iter().map(|(_, _, charge)| Arc::clone(charge)).collect();
@@ -82,13 +82,11 @@ impl model::HostWeights for State {
         this: Resource<GuestWeights>,
     ) -> wasmtime::Result<Vec<(String, Resource<GuestTensor>)>> {
         let GuestWeights { weights, charges, .. } = self.table.get(&this)?;
-        let (weights, charges) = (weights.clone(), charges.clone());
-        weights
-            .tensors()
-            .iter()
-            .zip(charges)
+        let tensors = weights.tensors().iter().zip(charges);
+        tensors
             .map(|((name, tensor), charge)| {
-                Ok((name.clone(), self.table.push(GuestTensor::new(tensor.clone(), charge))?))
+                let handle = GuestTensor::new(tensor.clone(), Held::Shared(Arc::clone(charge)));
+                Ok((name.clone(), self.tensors.push(handle)?))
             })
             .collect()
     }

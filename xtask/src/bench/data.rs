@@ -49,11 +49,10 @@ pub fn measure(fetch: bool, rows: &mut Rows) -> Result<()> {
     bench.env("SEDGE_BENCH_DATA", &folder);
     let printed = shell::capture_shown(&mut bench)?;
     let measured: Vec<Figure> = serde_json::from_str(&printed).context("the bench printed something else")?;
-    let python =
-        packages("data", fetch).and_then(|python| compare(&python, &folder)).unwrap_or_else(|error| {
-            shell::say("Missing", format!("pandas, pyarrow and Pillow: {error:#}"));
-            Vec::new()
-        });
+    let python = packages("data", fetch).and_then(|python| compare(&python, &folder)).unwrap_or_else(|error| {
+        shell::say("Missing", format!("pandas, pyarrow and Pillow: {error:#}"));
+        Vec::new()
+    });
     report(&measured, &python, rows);
     Ok(())
 }

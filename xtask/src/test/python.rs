@@ -63,7 +63,7 @@ fn wheel(python: &Path, source: &Path, folder: &Path) -> Result<PathBuf> {
 
 /// SEDGE_PYTHON; else one with all packages, in a venv; else the first on the path that has numpy.
 fn with_packages() -> Option<PathBuf> {
-    let wanted = include_str!("../../../tests/serving/requirements.txt");
+    let wanted = include_str!("../../../tests/requirements.txt");
     let named = std::env::var_os("SEDGE_PYTHON").map(PathBuf::from);
     let own = || {
         let present = venv::installed(VENV, wanted).ok().flatten();

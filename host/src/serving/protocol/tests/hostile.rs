@@ -85,6 +85,57 @@ async fn a_request_whose_client_left_is_given_up() {
     server.hanging(0).await;
 }
 
+/// An HTTP/2 frame.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Floods of HTTP/2 that would cost the server more than the client: streams begun and reset, and a head without an end.
+#[tokio::test]
+async fn floods_of_frames_end_their_connection_and_no_other() {
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    let server = Server::start(Limits::default()).await;
+    // GET / over http, out of HPACK's static table.
+    let head = [0x82, 0x84, 0x86];
+    let begin_and_reset = |number: u32| {
+        let stream = 2 * number + 1;
+        [frame(1, END_STREAM | END_HEADERS, stream, &head), frame(3, 0, stream, &[0, 0, 0, 8])].concat()
+    };
+    server.is_flooded(begin_and_reset).await;
+    // A literal field of 16,000 bytes and the name `a`, again and again.
+    let field = [&[0, 1, b'a', 127, 0x81, 0x7c][..], &[b'x'; 16_000]].concat();
+    let never_ends = |number: u32| match number {
+        0 => frame(1, END_STREAM, 1, &head),
+        _ => frame(9, 0, 1, &field),
+    };
+    server.is_flooded(never_ends).await;
+}
+
+impl Server {
+    /// One client sends frames without end, and is let go; others are answered.
+    async fn is_flooded(&self, frames: impl Fn(u32) -> Vec<u8>) {
+        const MOST: u32 = 20_000;
+        let (mut reads, mut writes) = self.connect().await.into_split();
+        let ended = tokio::spawn(async move {
+            // Err: the connection was reset, which ends it too.
+            let _ = reads.read_to_end(&mut Vec::new()).await;
+        });
+        let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        sent.extend(frame(4, 0, 0, &[]));
+        let mut number = 0;
+        while number < MOST && writes.write_all(&sent).await.is_ok() {
+            sent = frames(number);
+            number += 1;
+        }
+        assert!(number < MOST, "all were taken");
+        tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap().unwrap();
+        let (status, ..) = self.ask("GET", "/v2/health/live", "", b"").await;
+        assert_eq!(status, 200);
+    }
+}
+
 #[tokio::test]
 async fn shutdown_ends_what_rests_at_once_and_the_rest_after_its_grace() {
     let server = Server::start(Limits { grace: Duration::from_millis(50), ..Limits::default() }).await;
