@@ -16,7 +16,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sedge_api::Digest;
-use sedge_host::data::{Dataset, Description};
+use sedge_host::data::{Dataset, Description, Split};
 use sedge_host::model::{Model, Weights};
 use sedge_host::nn::{Graph, GraphOptions, Graphs, Tensor};
 use sedge_host::runtime::{Aggregator, Component, Grants, Runtime, Trainer, Update};
