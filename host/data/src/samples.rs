@@ -149,17 +149,16 @@ impl Samples {
 
     /// A part in batches of `size` (≥ 1), the last one smaller; shuffled where there is a seed.
     pub fn batches(self: &Arc<Self>, part: Part, size: usize, shuffle: Option<u64>) -> Batches {
-        let mut rows = self.select(part, 0..self.len);
-        if let Some(seed) = shuffle {
-            crate::order::shuffle(&mut rows, seed);
-        }
-        Batches::new(Arc::clone(self), rows, size)
+        self.batches_of(self.select(part, 0..self.len), size, shuffle)
     }
 
     /// These samples in batches, in this order: of a [`Self::select`], or with some repeated, as a replay wants it. Indices
-    /// that there are not are passed over.
-    pub fn batches_of(self: &Arc<Self>, mut rows: Vec<u32>, size: usize) -> Batches {
+    /// that there are not are passed over. Shuffled where there is a seed.
+    pub fn batches_of(self: &Arc<Self>, mut rows: Vec<u32>, size: usize, shuffle: Option<u64>) -> Batches {
         rows.retain(|&row| (row as usize) < self.len);
+        if let Some(seed) = shuffle {
+            crate::order::shuffle(&mut rows, seed);
+        }
         Batches::new(Arc::clone(self), rows, size)
     }
 

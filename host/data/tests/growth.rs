@@ -170,6 +170,6 @@ fn batches_are_shuffled_by_their_seed_and_read_ahead() {
     let mut queue = samples.batches(Part::All, 64, None).prefetch(1);
     queue.next_blocking().unwrap().unwrap();
     drop(queue);
-    let replayed = samples.batches_of(vec![3, 3, 4999, 6000], 10).next().unwrap().unwrap();
+    let replayed = samples.batches_of(vec![3, 3, 4999, 6000], 10, None).next().unwrap().unwrap();
     assert_eq!(tensor::<i64>(&replayed, "y"), [3, 3, 4999]);
 }

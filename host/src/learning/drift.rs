@@ -72,7 +72,7 @@ fn features(dataset: &Arc<Dataset>, first: u64, end: u64) -> Result<(Vec<f32>, u
     let range = u32::try_from(first).unwrap_or(u32::MAX)..u32::try_from(end).unwrap_or(u32::MAX);
     let part = dataset.part(range.collect(), Vec::new());
     let mut batches = part.batches(Split::Train, BATCH, None);
-    while let Some(batch) = batches.try_next().map_err(|error| error.message)? {
+    while let Some(batch) = batches.try_next()? {
         let tensors: Vec<Vec<f32>> = batch.iter().filter_map(|(_, tensor)| floats(tensor)).collect();
         let samples = batch.first().map_or(0, |(_, tensor)| tensor.shape()[0]);
         for sample in 0..samples {

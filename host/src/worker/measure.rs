@@ -93,7 +93,7 @@ fn metrics(report: Report) -> Metrics {
 
 /// The samples before `end`.
 fn until(dataset: &Dataset, end: u32) -> Arc<Dataset> {
-    let before = |split| dataset.samples(split).iter().copied().filter(|row| *row < end).collect();
+    let before = |split| dataset.rows(split).iter().copied().filter(|row| *row < end).collect();
     dataset.part(before(Split::Train), before(Split::Test))
 }
 

@@ -104,7 +104,7 @@ impl<'a> Learner<'a> {
                 false => fetch::component(context, &definition.plugin, &|_, _| {}).await?,
             };
             let start = weights_of(context, &definition, &start).await?;
-            let part = dataset.part(rows.train, dataset.samples(Split::Test).to_vec());
+            let part = dataset.part(rows.train, dataset.rows(Split::Test).into_owned());
             let grants = Grants {
                 parameters: definition.parameters.clone(),
                 datasets: [(super::TRAIN.to_owned(), part)].into(),
@@ -236,7 +236,7 @@ impl Rows {
     ) -> Self {
         let index = |row: u64| u32::try_from(row).unwrap_or(u32::MAX);
         let range = train.data.of("").map_or(0..0, |range| index(range.first)..index(range.end));
-        let trainable = dataset.samples(Split::Train);
+        let trainable = dataset.rows(Split::Train);
         let mut rows: Vec<u32> = trainable.iter().copied().filter(|row| range.contains(row)).collect();
         let earlier = replay(&|_, row| trainable.binary_search(&index(row)).is_ok());
         rows.extend(earlier.into_values().flatten().map(index));
