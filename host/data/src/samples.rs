@@ -175,7 +175,8 @@ impl Samples {
 
     /// Of the samples in these ranges, one after the other.
     pub(crate) fn hash(&self, ranges: &[Range<usize>]) -> blake3::Hash {
-        let pieces: Vec<(&Chunk, Range<usize>)> = ranges.iter().flat_map(|range| self.pieces(range)).collect();
+        let pieces: Vec<(&Chunk, Range<usize>)> =
+            ranges.iter().flat_map(|range| self.pieces(range)).collect();
         let mut whole = blake3::Hasher::new();
         let held = self.columns.len() - usize::from(self.images.is_some() && !self.columns.is_empty());
         for tensor in 0..held {

@@ -58,11 +58,6 @@ impl Sources {
         }
     }
 
-    /// Each source with its number of samples.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.sources.iter().map(|source| (&*source.name, source.len))
-    }
-
     /// In the order of the samples.
     pub fn spans(&self) -> impl Iterator<Item = Span<'_>> {
         self.spans.iter().map(|(at, first, rows)| {
@@ -111,7 +106,6 @@ mod tests {
         }
         let spans: Vec<_> = sources.spans().map(|span| (span.source, span.first, span.rows)).collect();
         assert_eq!(spans, [("a", 0, 0..5), ("b", 0, 5..9), ("a", 5, 9..10)]);
-        assert_eq!(sources.iter().collect::<Vec<_>>(), [("a", 6), ("b", 4), ("c", 0)]);
         assert_eq!(first(&sources.runs()["a"], 5), [0..5, 9..9]);
         sources.set_editions(&BTreeMap::from([("b".to_owned(), 2)]));
         assert_eq!(sources.spans().map(|span| span.edition).collect::<Vec<_>>(), [0, 2, 0]);

@@ -199,10 +199,7 @@ fn samples_are_told_by_their_file_and_a_file_that_was_rewritten_by_its_edition()
     let mut dataset = folder.open("d", description.clone()).unwrap();
     let spans = |dataset: &sedge_data::Dataset| -> Vec<(String, u64, u64, std::ops::Range<u32>)> {
         let samples = dataset.samples();
-        samples
-            .spans()
-            .map(|span| (span.source.to_owned(), span.edition, span.first, span.rows))
-            .collect()
+        samples.spans().map(|span| (span.source.to_owned(), span.edition, span.first, span.rows)).collect()
     };
     let of = |name: &str, edition, first, rows| (name.to_owned(), edition, first, rows);
     folder.append("d/a.csv", "4,1\n");

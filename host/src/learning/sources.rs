@@ -71,7 +71,7 @@ impl Sources {
         self.by_name.get(source)?.find(place)
     }
 
-    /// Indices of the samples of these ranges that there are, sorted.
+    /// Indices of the samples of these ranges that there are, range by range.
     pub fn select<'r>(&self, ranges: impl Iterator<Item = (&'r str, Range<u64>)>) -> Vec<u32> {
         let mut indices = Vec::new();
         for (source, range) in ranges {
@@ -83,7 +83,6 @@ impl Sources {
                 indices.extend(place(range.start)..place(range.end));
             }
         }
-        indices.sort_unstable();
         indices
     }
 
@@ -139,9 +138,13 @@ mod tests {
         let dataset = dataset(folder.path(), "d");
         let sources = Sources::of(&dataset, MOST_SOURCES);
         assert_eq!(sources.rows(), rows([("a.csv", 3), ("b.csv", 2)]));
-        assert_eq!((sources.find("b.csv", 1), sources.find("b.csv", 2), sources.find("c", 0)), (Some(4), None, None));
+        assert_eq!(
+            (sources.find("b.csv", 1), sources.find("b.csv", 2), sources.find("c", 0)),
+            (Some(4), None, None)
+        );
         assert_eq!(sources.before(&rows([("a.csv", 2), ("b.csv", 1), ("gone", 7)])), [0, 1, 3]);
         assert_eq!(sources.since(&rows([("a.csv", 2)])), [2, 3, 4]);
+        assert_eq!(sources.within(&DataRange::default()), [0; 0]);
         assert_eq!(Sources::of(&dataset, 1).rows(), rows([("", 5)]), "more files than are told apart");
     }
 

@@ -35,7 +35,7 @@ use super::run::Success;
 use super::{Context, Ended, Reporter};
 use crate::artifacts::{Artifact, ArtifactError};
 use crate::data::Dataset;
-use crate::learning::{Deployed, Drift, Kept, Record, Task};
+use crate::learning::{Deployed, Drift, Kept, Record, Sources, Task};
 use crate::model::Model;
 use crate::runtime::Component;
 
@@ -135,6 +135,8 @@ struct Learner<'a> {
     first: Artifact,
     model: Arc<Model>,
     dataset: Arc<Dataset>,
+    /// Of the dataset's samples.
+    sources: Arc<Sources>,
     drift: Option<Drift>,
     figures: Figures,
     said: Option<node::LearningStatus>,

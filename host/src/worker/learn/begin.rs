@@ -6,11 +6,11 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use jiff::Timestamp;
 use sedge_api::node;
-use sedge_learning::{Figures, Rounds};
+use sedge_learning::{Figures, MOST_SOURCES, Rounds};
 use tokio_util::sync::CancellationToken;
 
 use super::{HOST_ERROR, Learner, TRAIN, parse, work};
-use crate::learning::Record;
+use crate::learning::{Record, Sources};
 use crate::model::Model;
 use crate::worker::definition::{Definition, is_uid};
 use crate::worker::run::datasets;
@@ -60,11 +60,13 @@ impl<'a> Learner<'a> {
             plugin,
             first,
             model,
+            sources: Arc::new(Sources::of(&dataset, MOST_SOURCES)),
             dataset,
             drift: None,
             figures: Figures::default(),
             said: None,
         };
+        learner.recognise().await;
         learner.interrupted();
         Ok(learner)
     }

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use sedge_learning::{Figures, Rows};
+use sedge_learning::{Figures, MOST_SOURCES};
 
-use super::{Learner, TRAIN};
-use crate::data::Split;
-use crate::learning::Drift;
+use super::{Learner, TRAIN, work};
+use crate::data::Dataset;
+use crate::learning::{Drift, Sources};
 use crate::worker::run::datasets;
 
 impl Learner<'_> {
     /// The dataset as it is now, and the figures.
     pub(super) async fn look(&mut self) {
         match datasets(self.context, &self.definition.datasets).map(|mut found| found.remove(TRAIN)) {
-            Ok(Some(dataset)) => self.dataset = dataset,
+            Ok(Some(dataset)) => self.take(dataset),
             // What there was is gone on with until it is there again.
             Ok(None) => {}
             Err((reason, message)) => {
@@ -21,7 +21,7 @@ impl Learner<'_> {
             }
         }
         self.figures = Figures {
-            rows: Rows::of_one(self.dataset.size(Split::All) as u64),
+            rows: self.sources.rows(),
             drift: self.drift().await,
             hard_share: match self.serves() {
                 Some(worker) => self.context.deployments.hard_share(&worker),
@@ -30,13 +30,51 @@ impl Learner<'_> {
         };
     }
 
+    /// What there is of the dataset now. Rows that were replaced by others are new.
+    fn take(&mut self, dataset: Arc<Dataset>) {
+        if Arc::ptr_eq(&self.dataset, &dataset) {
+            return;
+        }
+        let sources = Arc::new(Sources::of(&dataset, MOST_SOURCES));
+        for source in sources.replaced(&self.sources) {
+            self.record.rounds.replaced(source);
+            self.reporter.line(&format!("{} was replaced: its rows are new", shown(source)));
+        }
+        (self.dataset, self.sources) = (dataset, sources);
+    }
+
+    /// After a start: whether the rows that were trained on last are those that there are.
+    pub(super) async fn recognise(&mut self) {
+        let trained =
+            self.record.rounds.versions().iter().rev().find(|version| version.data_digest.is_some());
+        let Some((data, digest)) =
+            trained.and_then(|version| Some((version.data.clone(), version.data_digest.clone()?)))
+        else {
+            return;
+        };
+        let (dataset, rows) = (Arc::clone(&self.dataset), self.sources.within(&data));
+        // Of files that went, or became shorter, there is nothing to compare.
+        if rows.len() as u64 != data.len() {
+            return;
+        }
+        let now = tokio::task::spawn_blocking(move || work::data_digest(&dataset, rows)).await;
+        if now.ok().flatten().is_some_and(|now| now != digest) {
+            for (source, _) in data.iter() {
+                self.record.rounds.replaced(source);
+                let name = shown(source);
+                self.reporter.line(&format!("{name} is not what was trained on: its rows are new"));
+            }
+        }
+    }
+
     async fn drift(&mut self) -> Option<f64> {
         let task = self.task.drift.clone()?;
         let mut drift =
             self.drift.take().filter(|drift| *drift.task() == task).unwrap_or_else(|| Drift::new(task));
-        let (dataset, trained) = (Arc::clone(&self.dataset), self.record.rounds.deployed().until.of(""));
+        let (dataset, sources) = (Arc::clone(&self.dataset), Arc::clone(&self.sources));
+        let trained = self.record.rounds.deployed().until.clone();
         let scored = tokio::task::spawn_blocking(move || {
-            let score = drift.score(&dataset, trained);
+            let score = drift.score(&dataset, &sources, &trained);
             (drift, score)
         });
         let (drift, score) = scored.await.ok()?;
@@ -46,4 +84,8 @@ impl Learner<'_> {
             None
         })
     }
+}
+
+fn shown(source: &str) -> &str {
+    if source.is_empty() { "the dataset" } else { source }
 }
