@@ -16,7 +16,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sedge_api::Digest;
-use sedge_host::data::{Dataset, Format, Source, Split};
+use sedge_host::data::{Dataset, Description, Split};
 use sedge_host::model::{Model, Weights};
 use sedge_host::nn::{Graph, GraphOptions, Graphs, Tensor};
 use sedge_host::runtime::{Aggregator, Component, Grants, Runtime, Trainer, Update};
@@ -98,14 +98,8 @@ fn dataset(folder: &Path, samples: usize) -> Arc<Dataset> {
     }
     std::fs::write(folder.join("samples.csv"), text).expect("the file is written");
     let dir = Dir::open_ambient_dir(folder, ambient_authority()).expect("the folder is there");
-    let source = Source {
-        path: "samples.csv".to_owned(),
-        format: Format::Csv,
-        label: Some("label".to_owned()),
-        test_share: 0.0,
-        split_seed: 0,
-    };
-    Arc::new(Dataset::open(&dir, &source).expect("the dataset reads"))
+    let description = Description { label: Some("label".to_owned()), ..Description::default() };
+    Arc::new(Dataset::open(&dir, "samples.csv", description).expect("the dataset reads"))
 }
 
 fn instantiate(criterion: &mut Criterion) {

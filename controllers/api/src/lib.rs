@@ -45,6 +45,36 @@ pub mod node {
     /// The version of the node protocol that this build speaks.
     pub const PROTOCOL: u32 = 1;
 
+    impl std::fmt::Debug for S3 {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let signed = if self.access_key_id.is_empty() { "no keys" } else { "keys" };
+            write!(f, "S3({}, {}/{}, {signed})", self.endpoint, self.bucket, self.prefix)
+        }
+    }
+
+    impl std::fmt::Debug for Http {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let authorized = if self.authorization.is_empty() { "not authorized" } else { "authorized" };
+            write!(f, "Http({}, {authorized})", self.url)
+        }
+    }
+
+    impl Dataset {
+        /// Without what must not lie in a file.
+        pub fn without_secrets(mut self) -> Self {
+            match &mut self.elsewhere {
+                Some(dataset::Elsewhere::S3(s3)) => {
+                    s3.access_key_id.clear();
+                    s3.secret_access_key.clear();
+                    s3.session_token.clear();
+                }
+                Some(dataset::Elsewhere::Http(http)) => http.authorization.clear(),
+                None => {}
+            }
+            self
+        }
+    }
+
     /// The reason of a revision that was not ready by its rollout's deadline. Unlike others that are undone it may come
     /// yet: the node goes on trying.
     pub const PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";

@@ -1,17 +1,20 @@
 //! What the manager wants of each node: a function of Workers, Datasets and EdgeNodes. Called by `view`
 //! whenever one of them has changed.
 
+mod dataset;
 mod learning;
 mod serving;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use sedge_api::artifact::{model_repository, plugin_repository};
 use sedge_api::node;
 use sedge_api::resources::{
-    AggregationTask, Dataset, DatasetFormat, DatasetGrant, EdgeNode, EdgeNodeStatus, EngineOptions,
-    ModelEngines, Operator, Optimization, PinnedArtifact, Provider, Resources, Role, Worker, WorkerSpec,
+    AggregationTask, Dataset, DatasetGrant, EdgeNode, EdgeNodeStatus, EngineOptions, ModelEngines, Operator,
+    Optimization, PinnedArtifact, Provider, Resources, Role, Worker, WorkerSpec,
 };
 
 use super::FederationSecret;
@@ -22,6 +25,7 @@ pub(super) fn desired<'a>(
     workers: impl Iterator<Item = &'a Worker> + Clone,
     datasets: impl Iterator<Item = &'a Dataset>,
     nodes: impl Iterator<Item = &'a EdgeNode>,
+    secrets: &[Arc<Secret>],
     secret: &FederationSecret,
 ) -> HashMap<String, node::Desired> {
     let statuses: BTreeMap<String, &EdgeNodeStatus> =
@@ -65,7 +69,7 @@ pub(super) fn desired<'a>(
         wanted.entry(worker.spec.node.clone()).or_default().workers.push(message(worker, task));
     }
     for dataset in datasets.filter(|dataset| dataset.metadata.deletion_timestamp.is_none()) {
-        wanted.entry(dataset.spec.node.clone()).or_default().datasets.push(held(dataset));
+        wanted.entry(dataset.spec.node.clone()).or_default().datasets.push(dataset::held(dataset, secrets));
     }
     for desired in wanted.values_mut() {
         desired.workers.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
@@ -171,25 +175,6 @@ fn aggregation(spec: &WorkerSpec, task: &AggregationTask, secret: &FederationSec
     }
 }
 
-fn held(dataset: &Dataset) -> node::Dataset {
-    let spec = &dataset.spec;
-    node::Dataset {
-        namespace: dataset.namespace().unwrap_or_default(),
-        name: dataset.name_any(),
-        path: spec.path.clone(),
-        format: match spec.format {
-            DatasetFormat::Csv => node::Format::Csv,
-            DatasetFormat::Npy => node::Format::Npy,
-            DatasetFormat::Npz => node::Format::Npz,
-        }
-        .into(),
-        label: spec.label.clone().unwrap_or_default(),
-        test_share: spec.split.test,
-        split_seed: spec.split.seed,
-        generation: dataset.metadata.generation.unwrap_or_default(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -234,7 +219,7 @@ mod tests {
     fn a_trainer_is_told_where_its_aggregator_listens() {
         let (workers, nodes) = (trainer_and_leader(), [node("cloud", "http://10.0.0.1:7000")]);
         let secret = FederationSecret::new([1; 32]);
-        let wanted = desired(workers.iter(), [].iter(), nodes.iter(), &secret);
+        let wanted = desired(workers.iter(), [].iter(), nodes.iter(), &[], &secret);
         let Some(node::worker::Task::Participation(task)) = &wanted["edge"].workers[0].task else {
             panic!("{wanted:?}")
         };
@@ -253,7 +238,7 @@ mod tests {
             "graphs": {"infer": {"name": "rten", "optimization": "none"}},
         }});
         let workers = [worker("t", "edge", "trainer", engines)];
-        let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        let wanted = desired(workers.iter(), [].iter(), [].iter(), &[], &FederationSecret::new([1; 32]));
         let worker = &wanted["edge"].workers[0];
         let engine = worker.engine.as_ref().unwrap();
         assert_eq!((engine.name.as_str(), engine.threads), ("onnxruntime", 2));
@@ -265,7 +250,7 @@ mod tests {
     #[test]
     fn the_endpoint_is_empty_while_it_is_not_known() {
         let workers = trainer_and_leader();
-        let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        let wanted = desired(workers.iter(), [].iter(), [].iter(), &[], &FederationSecret::new([1; 32]));
         let Some(node::worker::Task::Participation(task)) = &wanted["edge"].workers[0].task else {
             panic!("{wanted:?}")
         };
@@ -276,11 +261,11 @@ mod tests {
     fn a_worker_that_has_ended_is_wanted_for_its_log_alone() {
         let mut workers = trainer_and_leader();
         workers[0].status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
-        let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        let wanted = desired(workers.iter(), [].iter(), [].iter(), &[], &FederationSecret::new([1; 32]));
         assert!(wanted["edge"].workers[0].ended, "{wanted:?}");
 
         workers[0].metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-        let wanted = desired(workers.iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        let wanted = desired(workers.iter(), [].iter(), [].iter(), &[], &FederationSecret::new([1; 32]));
         assert!(!wanted.contains_key("edge"), "{wanted:?}");
     }
 }

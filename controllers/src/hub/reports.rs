@@ -59,7 +59,7 @@ struct Report {
 #[derive(Debug, Clone)]
 enum Said {
     Worker(Box<node::WorkerStatus>),
-    Dataset(node::DatasetStatus),
+    Dataset(Box<node::DatasetStatus>),
 }
 
 impl Reports {
@@ -90,7 +90,8 @@ impl Reports {
                         namespace: said.namespace.clone(),
                         name: said.name.clone(),
                     };
-                    pending.insert(key, Report { node: node.to_owned(), said: Said::Dataset(said) });
+                    pending
+                        .insert(key, Report { node: node.to_owned(), said: Said::Dataset(Box::new(said)) });
                 }
                 Some(dataset) => {
                     warn!(

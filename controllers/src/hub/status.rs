@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use sedge_api::node;
 use sedge_api::resources::{
-    DatasetColumn, DatasetStatus, GraphEngine, Metric, RoundRecord, WorkerPhase, WorkerStatus, condition,
-    engine_names, set_condition,
+    ColumnStatistics, DatasetColumn, DatasetProblems, DatasetStatus, GraphEngine, Metric, RoundRecord,
+    WorkerPhase, WorkerStatus, condition, engine_names, set_condition,
 };
 
 use super::register::cut;
@@ -21,6 +21,10 @@ const ROUNDS: usize = 100;
 const PARTICIPANTS: usize = 10_000;
 const COLUMNS: usize = 1024;
 const DIMENSIONS: usize = 16;
+const STATISTICS: usize = 64;
+const DISTINCT: usize = 64;
+const PROBLEMS: usize = 32;
+const PROBLEM: usize = 512;
 const GRAPHS: usize = 64;
 const ENGINES: usize = 8;
 const ENGINE: usize = 40;
@@ -111,10 +115,44 @@ pub(super) fn dataset_status(said: &node::DatasetStatus, mut conditions: Vec<Con
         dtype: cut(column.dtype.clone(), 16),
         shape: column.shape.iter().take(DIMENSIONS).map(|size| (*size).min(INTEGER)).collect(),
     });
+    let ready = |count: u64| said.ready.then_some(count.min(INTEGER));
+    let mut statistics = Vec::new();
+    if said.ready {
+        statistics.extend(said.statistics.iter().take(STATISTICS).map(column_statistics));
+    }
+    let problems = DatasetProblems {
+        count: said.problems.min(INTEGER),
+        first: said.first_problems.iter().take(PROBLEMS).map(|text| cut(text.clone(), PROBLEM)).collect(),
+    };
     DatasetStatus {
         conditions,
-        samples: said.ready.then_some(said.samples.min(INTEGER)),
+        samples: ready(said.samples),
+        test_samples: ready(said.test_samples),
+        files: ready(said.files),
+        last_change: time(said.changed_unix_millis),
         columns: if said.ready { columns.collect() } else { Vec::new() },
+        statistics,
+        problems: (problems.count > 0).then_some(problems),
+    }
+}
+
+fn column_statistics(said: &node::ColumnStatistics) -> ColumnStatistics {
+    let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+    ColumnStatistics {
+        tensor: cut(said.tensor.clone(), NAME),
+        column: cut(said.column.clone(), NAME),
+        count: said.count.min(INTEGER),
+        missing: said.missing.min(INTEGER),
+        min: finite(said.min),
+        max: finite(said.max),
+        mean: finite(said.mean),
+        std: finite(said.std),
+        distinct: said
+            .distinct
+            .iter()
+            .take(DISTINCT)
+            .map(|distinct| (cut(distinct.value.clone(), NAME), distinct.count.min(INTEGER)))
+            .collect(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -25,6 +26,8 @@ pub(super) struct View {
     pub workers: Store<Worker>,
     pub datasets: Store<Dataset>,
     pub nodes: Store<EdgeNode>,
+    /// Keys of stores that Datasets lie in.
+    secrets: Store<Secret>,
     /// Moves after a cache has taken up a change.
     changed: watch::Sender<()>,
     /// Whether each cache has its first complete list.
@@ -36,6 +39,7 @@ struct Writers {
     workers: Writer<Worker>,
     datasets: Writer<Dataset>,
     nodes: Writer<EdgeNode>,
+    secrets: Writer<Secret>,
 }
 
 impl View {
@@ -43,11 +47,18 @@ impl View {
         let (workers, workers_writer) = reflector::store();
         let (datasets, datasets_writer) = reflector::store();
         let (nodes, nodes_writer) = reflector::store();
-        let writers = Writers { workers: workers_writer, datasets: datasets_writer, nodes: nodes_writer };
+        let (secrets, secrets_writer) = reflector::store();
+        let writers = Writers {
+            workers: workers_writer,
+            datasets: datasets_writer,
+            nodes: nodes_writer,
+            secrets: secrets_writer,
+        };
         Self {
             workers,
             datasets,
             nodes,
+            secrets,
             changed: watch::Sender::new(()),
             listed: watch::Sender::new(false),
             writers: Mutex::new(Some(writers)),
@@ -65,7 +76,8 @@ impl View {
     async fn first_lists(&self) -> bool {
         let listed = self.workers.wait_until_ready().await.is_ok()
             && self.datasets.wait_until_ready().await.is_ok()
-            && self.nodes.wait_until_ready().await.is_ok();
+            && self.nodes.wait_until_ready().await.is_ok()
+            && self.secrets.wait_until_ready().await.is_ok();
         self.listed.send_replace(listed);
         listed
     }
@@ -82,6 +94,7 @@ pub(super) fn watch(hub: &Arc<Inner>) {
         hub.tasks.spawn(keep(hub.clone(), writers.workers, workers_news()));
         hub.tasks.spawn(keep(hub.clone(), writers.datasets, |_: &watcher::Event<Dataset>| true));
         hub.tasks.spawn(keep(hub.clone(), writers.nodes, |_: &watcher::Event<EdgeNode>| true));
+        hub.tasks.spawn(keep(hub.clone(), writers.secrets, |_: &watcher::Event<Secret>| true));
     }
 }
 
@@ -144,10 +157,12 @@ pub(super) async fn plan(hub: Arc<Inner>) {
         changed.borrow_and_update();
         let (workers, datasets, nodes) =
             (hub.view.workers.state(), hub.view.datasets.state(), hub.view.nodes.state());
+        let secrets = hub.view.secrets.state();
         let mut wanted = desired(
             workers.iter().map(Arc::as_ref),
             datasets.iter().map(Arc::as_ref),
             nodes.iter().map(Arc::as_ref),
+            &secrets,
             &hub.config.secret,
         );
         for (node, session) in hub.sessions.lock().iter() {

@@ -1,88 +1,92 @@
-//! A split, read once, in batches. Rows are gathered into the batch's tensors; nothing else is copied.
+//! A split, read once, in batches: where reading takes time, from a queue that a thread of its own fills.
 
-use std::fmt;
-use std::sync::Arc;
+use std::time::Duration;
 
-use super::Dataset;
-use crate::nn::{DType, Element, NnError, Tensor, bf16, copies, f16};
+use sedge_data::{NotYet, Prefetch};
+
+use super::tensors;
+use crate::nn::{Tensor, check_interrupt, copies};
+
+/// Batches that are read ahead.
+const AHEAD: usize = 2;
+/// Bytes of a split from which on its batches are read ahead: gathering fewer takes less than a thread does.
+const WORTH_A_THREAD: u64 = 4 << 20;
+
+/// How often who waits for a batch looks whether it is still to.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Reads a split once.
+#[derive(Debug)]
 pub struct Batches {
-    dataset: Arc<Dataset>,
-    order: Arc<[u32]>,
-    next: usize,
+    inner: Inner,
+    /// Bytes of a full batch, and samples that are still to come.
+    batch_bytes: u64,
+    left: usize,
     size: usize,
 }
 
+#[derive(Debug)]
+enum Inner {
+    Direct(sedge_data::Batches),
+    Ahead(Prefetch),
+}
+
 impl Batches {
-    pub(super) fn new(dataset: Arc<Dataset>, order: Arc<[u32]>, size: usize) -> Self {
-        Self { dataset, order, next: 0, size }
+    pub(super) fn direct(batches: sedge_data::Batches) -> Self {
+        let (batch_bytes, left) = (batches.next_byte_len(), batches.left());
+        let size = batches.size().min(left.max(1));
+        Self { inner: Inner::Direct(batches), batch_bytes, left, size }
+    }
+
+    /// Bytes that reading ahead holds; None where it is not worth it.
+    pub fn ahead_byte_len(&self) -> Option<u64> {
+        let Inner::Direct(batches) = &self.inner else { return None };
+        let all = (self.batch_bytes / self.size as u64).saturating_mul(self.left as u64);
+        let worth_it = self.left > self.size && (all >= WORTH_A_THREAD || batches.decodes());
+        worth_it.then(|| self.batch_bytes.saturating_mul(AHEAD as u64 + 1))
+    }
+
+    /// Read ahead from now on, off the thread that asks.
+    #[must_use]
+    pub fn read_ahead(mut self) -> Self {
+        self.inner = match self.inner {
+            Inner::Direct(batches) => Inner::Ahead(batches.prefetch(AHEAD)),
+            ahead @ Inner::Ahead(_) => ahead,
+        };
+        self
     }
 
     /// Bytes that the next batch will take; none at the end.
     pub fn next_byte_len(&self) -> u64 {
-        let row: usize = self.dataset.arrays.iter().map(|array| array.byte_len() / array.shape()[0]).sum();
-        row as u64 * self.upcoming().len() as u64
+        self.batch_bytes / self.size as u64 * self.left.min(self.size) as u64
     }
 
-    /// The next batch: one tensor per column, the first dimension is the samples; None at the end.
-    pub fn try_next(&mut self) -> Result<Option<Vec<(String, Tensor)>>, NnError> {
-        let rows = self.upcoming();
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let columns = self.dataset.columns.iter().zip(&self.dataset.arrays);
-        let batch = columns.map(|(column, array)| {
-            let tensor = match column.dtype {
-                DType::F32 => gather::<f32>(array, rows),
-                DType::F64 => gather::<f64>(array, rows),
-                DType::U8 => gather::<u8>(array, rows),
-                DType::I32 => gather::<i32>(array, rows),
-                DType::I64 => gather::<i64>(array, rows),
-                DType::F16 => gather::<f16>(array, rows),
-                DType::BF16 => gather::<bf16>(array, rows),
-            };
-            Ok((column.name.clone(), tensor?))
-        });
-        let batch = batch.collect::<Result<_, NnError>>()?;
-        self.next += rows.len();
+    /// The next batch: one tensor per column, the first dimension is the samples; None at the end. Err: a sentence.
+    pub fn try_next(&mut self) -> Result<Option<Vec<(String, Tensor)>>, String> {
+        let next = match &mut self.inner {
+            Inner::Direct(batches) => batches.next(),
+            Inner::Ahead(queue) => loop {
+                match queue.next_within(LOOK) {
+                    Ok(next) => break next,
+                    // A store may take long; the call that waits for it may be over.
+                    Err(NotYet) => check_interrupt().map_err(|error| error.message)?,
+                }
+            },
+        };
+        let Some(batch) = next.transpose().map_err(|error| error.to_string())? else { return Ok(None) };
+        self.left -= self.left.min(self.size);
+        let batch = tensors::batch(batch).map_err(|error| error.message)?;
+        copies::count(batch.iter().map(|(_, tensor)| tensor.byte_len()).sum());
         Ok(Some(batch))
     }
-
-    fn upcoming(&self) -> &[u32] {
-        let rest = &self.order[self.next..];
-        &rest[..rest.len().min(self.size)]
-    }
-}
-
-fn gather<T: Element>(array: &Tensor, rows: &[u32]) -> Result<Tensor, NnError> {
-    let values = array.as_slice::<T>()?;
-    let row = values.len() / array.shape()[0];
-    let mut gathered = Vec::new();
-    gathered.try_reserve_exact(row * rows.len()).map_err(|_| {
-        NnError::too_large(format!("memory for a batch of {} samples is not to be had", rows.len()))
-    })?;
-    for &index in rows {
-        gathered.extend_from_slice(&values[index as usize * row..][..row]);
-    }
-    copies::count(size_of_val(gathered.as_slice()));
-    let mut shape = array.shape().to_vec();
-    shape[0] = rows.len();
-    Tensor::from_vec(&shape, gathered)
 }
 
 /// # Panics
-/// Where memory for a batch is not to be had; [`Batches::try_next`] gives an error instead.
+/// Where a batch cannot be read; [`Batches::try_next`] gives an error instead.
 impl Iterator for Batches {
     type Item = Vec<(String, Tensor)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.try_next().unwrap_or_else(|error| panic!("{error}"))
-    }
-}
-
-impl fmt::Debug for Batches {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Batches({} of {} samples read, {} at a time)", self.next, self.order.len(), self.size)
     }
 }

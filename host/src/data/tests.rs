@@ -1,15 +1,10 @@
-//! Tests of opening, splitting and batching; the formats have their own.
+//! Tests of opening, splitting and batching; the crate that reads has its own.
 
 use super::*;
 
-fn source(path: &str) -> Source {
-    Source {
-        path: path.into(),
-        format: Format::Csv,
-        label: Some("y".into()),
-        test_share: 0.25,
-        split_seed: 7,
-    }
+fn described(test: f64) -> Description {
+    let split = serde_json::json!({"share": {"test": test, "seed": 7}});
+    serde_json::from_value(serde_json::json!({"label": "y", "split": split})).unwrap()
 }
 
 fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Dir) {
@@ -31,24 +26,27 @@ fn labels(batches: Batches) -> Vec<i64> {
 
 #[test]
 fn a_split_holds_out_its_share_and_is_always_the_same() {
-    let (_folder, dir) = folder(&[("d.csv", &numbers(10))]);
-    let open = || Arc::new(Dataset::open(&dir, &source("d.csv")).unwrap());
+    let (_folder, dir) = folder(&[("d.csv", &numbers(40))]);
+    let open = || Arc::new(Dataset::open(&dir, "d.csv", described(0.25)).unwrap());
     let dataset = open();
-    // A quarter of ten, rounded.
-    assert_eq!((dataset.size(Split::Train), dataset.size(Split::Test), dataset.size(Split::All)), (7, 3, 10));
+    // A quarter of any twenty rows.
+    assert_eq!(
+        (dataset.size(Split::Train), dataset.size(Split::Test), dataset.size(Split::All)),
+        (30, 10, 40)
+    );
     let test = labels(dataset.batches(Split::Test, 2, None));
     let train = labels(dataset.batches(Split::Train, 2, None));
     assert!(test.is_sorted() && train.is_sorted(), "file order");
     let mut both = [test.clone(), train].concat();
     both.sort_unstable();
-    assert_eq!(both, (0..10).collect::<Vec<_>>());
+    assert_eq!(both, (0..40).collect::<Vec<_>>());
     assert_eq!(labels(open().batches(Split::Test, 3, None)), test);
 }
 
 #[test]
 fn batches_are_full_but_for_the_last() {
     let (_folder, dir) = folder(&[("d.csv", &numbers(10))]);
-    let dataset = Arc::new(Dataset::open(&dir, &source("d.csv")).unwrap());
+    let dataset = Arc::new(Dataset::open(&dir, "d.csv", described(0.25)).unwrap());
     let sizes: Vec<_> =
         dataset.batches(Split::All, 4, None).map(|batch| batch[0].1.shape().to_vec()).collect();
     assert_eq!(sizes, [[4, 1], [4, 1], [2, 1]]);
@@ -59,7 +57,7 @@ fn batches_are_full_but_for_the_last() {
 #[test]
 fn a_shuffle_depends_on_its_seed_alone() {
     let (_folder, dir) = folder(&[("d.csv", &numbers(10))]);
-    let dataset = Arc::new(Dataset::open(&dir, &source("d.csv")).unwrap());
+    let dataset = Arc::new(Dataset::open(&dir, "d.csv", described(0.25)).unwrap());
     let shuffled = |seed| labels(dataset.batches(Split::All, 3, Some(seed)));
     assert_eq!(shuffled(1), shuffled(1));
     assert_ne!(shuffled(1), shuffled(2));
@@ -73,14 +71,31 @@ fn a_shuffle_depends_on_its_seed_alone() {
 #[test]
 fn what_cannot_be_opened_is_said() {
     let (_folder, dir) = folder(&[("d.csv", "a,y\n1,2\n")]);
-    let reason = |source: &Source| Dataset::open(&dir, source).unwrap_err().reason;
-    assert_eq!(reason(&source("absent.csv")), "NotFound");
-    assert_eq!(reason(&source(".")), "Unreadable");
-    assert_eq!(reason(&source("/etc/passwd")), "Unreadable");
-    assert_eq!(reason(&source("../d.csv")), "Unreadable");
-    for test_share in [-0.1, 1.0, f64::NAN] {
-        assert_eq!(reason(&Source { test_share, ..source("d.csv") }), "InvalidSplit");
-    }
-    let dataset = Dataset::open(&dir, &Source { test_share: 0.9, ..source("d.csv") }).unwrap();
-    assert_eq!(dataset.size(Split::Train), 1, "one sample at least is left to train");
+    let reason = |path: &str| Dataset::open(&dir, path, described(0.0)).unwrap_err().reason();
+    assert_eq!(reason("absent.csv"), "NotFound");
+    assert_eq!(reason("/etc/passwd"), "Unreadable");
+    assert_eq!(reason("../d.csv"), "Unreadable");
+    assert_eq!(Dataset::open(&dir, "d.csv", described(1.0)).unwrap_err().reason(), "InvalidDescription");
+    std::fs::write(_folder.path().join("empty.csv"), "a,y\n").unwrap();
+    let error = Dataset::open(&dir, "empty.csv", described(0.0)).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read empty.csv: no samples yet");
+}
+
+#[test]
+fn batches_that_are_read_ahead_are_the_same() {
+    let (_folder, dir) = folder(&[("d.csv", &numbers(3000))]);
+    let dataset = Arc::new(Dataset::open(&dir, "d.csv", described(0.25)).unwrap());
+    let read = |ahead: bool| {
+        let batches = dataset.batches(Split::Train, 64, Some(3));
+        assert_eq!(batches.ahead_byte_len(), None, "too few for a thread");
+        let mut batches = if ahead { batches.read_ahead() } else { batches };
+        let mut all = Vec::new();
+        while let Some(batch) = batches.try_next().unwrap() {
+            let y = batch[1].1.as_slice::<i64>().unwrap();
+            all.extend_from_slice(y);
+        }
+        assert_eq!(batches.next_byte_len(), 0);
+        all
+    };
+    assert_eq!(read(true), read(false));
 }

@@ -68,8 +68,8 @@ impl Drop for Entered {
     }
 }
 
-/// Refuses to begin where this thread's call was ended.
-pub(super) fn check() -> Result<(), NnError> {
+/// Refuses to begin, or to go on waiting, where this thread's call was ended.
+pub(crate) fn check() -> Result<(), NnError> {
     match ENTERED.with_borrow(|entered| entered.as_ref().is_some_and(Interrupt::is_ended)) {
         true => Err(ended()),
         false => Ok(()),

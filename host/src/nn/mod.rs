@@ -35,6 +35,7 @@ pub use graph::{Engine, Graph, Memory, Port, check_inputs};
 pub use graphs::{Choice, Graphs, Loaded, PassedOver};
 pub use half::{bf16, f16};
 pub use interrupt::Interrupt;
+pub(crate) use interrupt::check as check_interrupt;
 pub use options::{EngineSettings, GraphOptions, ModelOptions, Optimization, Provider};
 pub(crate) use tensor::check_len;
 pub use tensor::{EngineMemory, MAX_RANK, Tensor, describe, element_count};

@@ -13,8 +13,8 @@ use crate::data::{self, Batches, Dataset};
 /// A guest's handle to a split that it is reading.
 pub struct GuestBatches {
     batches: Batches,
-    /// Of the order, where it is this reader's own.
-    _charge: Charge,
+    /// Of the order, and of what is read ahead.
+    _charges: (Charge, Option<Charge>),
 }
 
 impl State {
@@ -44,11 +44,13 @@ impl dataset::Host for State {
         match self.dataset(&name) {
             Ok(dataset) => {
                 let split = from_guest(split);
-                // A shuffled order is made for this reader; the file's is the dataset's.
-                let order = batching.shuffle.map_or(0, |_| dataset.size(split) * size_of::<u32>());
+                let order = dataset.size(split) * size_of::<u32>();
                 let charge = self.ledger.charge(order as u64)?;
                 let batches = dataset.batches(split, batching.size as usize, batching.shuffle);
-                Ok(Ok(self.table.push(GuestBatches { batches, _charge: charge })?))
+                // What is read ahead is held for this reader too; where that does not fit, it does without.
+                let ahead = batches.ahead_byte_len().and_then(|bytes| self.ledger.reserve(bytes).ok());
+                let batches = if ahead.is_some() { batches.read_ahead() } else { batches };
+                Ok(Ok(self.table.push(GuestBatches { batches, _charges: (charge, ahead) })?))
             }
             Err(message) => Ok(Err(message)),
         }
@@ -67,7 +69,7 @@ impl dataset::HostBatches for State {
         match batches.try_next() {
             Ok(Some(batch)) => Ok(Ok(Some(self.push_tensors(batch)?))),
             Ok(None) => Ok(Ok(None)),
-            Err(error) => Ok(Err(error.message)),
+            Err(message) => Ok(Err(message)),
         }
     }
 

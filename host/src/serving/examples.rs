@@ -175,7 +175,7 @@ fn clear(folder: &Dir, bounds: &Bounds, now: i64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Dataset, Format, Source, Split};
+    use crate::data::{Dataset, Description, Format, Split};
     use crate::nn::Tensor;
 
     fn request(values: [f32; 2]) -> NamedTensors {
@@ -193,9 +193,8 @@ mod tests {
         examples.take(&request([1.0, 2.0]), &[1]);
         examples.take(&request([3.0, 4.0]), &[0, 1]);
         examples.close().await;
-        let source =
-            Source { path: "hard".into(), format: Format::Npz, label: None, test_share: 0.0, split_seed: 0 };
-        let dataset = Dataset::open(&root, &source).unwrap();
+        let description = Description { format: Format::Npz, ..Description::default() };
+        let dataset = Dataset::open(&root, "hard", description).unwrap();
         assert_eq!(dataset.size(Split::All), 3);
     }
 

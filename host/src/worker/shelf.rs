@@ -1,7 +1,14 @@
-//! The datasets that this node is to hold: opened once, shared by the workers that are granted them.
+//! The datasets that this node is to hold: read once, watched, shared by the workers that are granted them.
 //!
-//! The supervisor says which; each is read by a task of its own, whose outcome goes to the board, and workers
-//! wait here for theirs. What is no longer wanted is let go, and its memory with its last reader.
+//! ```text
+//!  supervisor ─ wanted ─▶ a task each: watch ─ changed ─▶ refresh ─▶ samples of now ─▶ workers
+//!                                                             └─▶ status ─▶ board
+//! ```
+//! What is no longer wanted is let go, and its memory with its last reader. A worker keeps the samples that it was granted
+//! when it started; what is added is there for the next.
+
+mod definition;
+mod status;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -11,12 +18,15 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use parking_lot::Mutex;
 use sedge_api::node::{self, DatasetStatus};
+use sedge_data::{DataError, Format, Growth, Pace, Watch};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::definition::{Definition, definition};
 use super::Board;
-use crate::data::{DataError, Dataset, Format, Source, Split};
+use crate::data::Dataset;
 use crate::link::backoff::Backoff;
 
 /// What there is of a dataset.
@@ -102,13 +112,18 @@ impl Shelf {
         let wanted = self.books.lock().get(key).map(|book| book.wanted.clone());
         let wanted =
             wanted.ok_or_else(|| ("DatasetNotFound", format!("{key} is not a dataset of this node")))?;
-        let source = source(&wanted).map_err(|error| (error.reason, format!("{key}: {error}")))?;
-        if source.format != Format::Npz {
+        let Definition { description, .. } = definition(&wanted, &self.folder, Handle::current())
+            .map_err(|(reason, error)| (reason, format!("{key}: {error}")))?;
+        if wanted.elsewhere.is_some() {
+            let text = format!("{key}: hard examples are kept in a dataset of the node's own files");
+            return Err(("DatasetUnsuitable", text));
+        }
+        if description.format != Format::Npz {
             let text = format!("{key}: hard examples are kept in a dataset of format npz");
             return Err(("DatasetUnsuitable", text));
         }
-        let made = self.folder.create_dir_all(&source.path).and_then(|()| self.folder.open_dir(&source.path));
-        made.map_err(|error| ("DatasetUnsuitable", format!("{key}: the folder {}: {error}", source.path)))
+        let made = self.folder.create_dir_all(&wanted.path).and_then(|()| self.folder.open_dir(&wanted.path));
+        made.map_err(|error| ("DatasetUnsuitable", format!("{key}: the folder {}: {error}", wanted.path)))
     }
 
     /// Hears of every change.
@@ -122,99 +137,116 @@ impl Shelf {
         self.tasks.wait().await;
     }
 
-    /// Read a dataset; one whose file is not there is looked for again.
+    /// Read a dataset, and go on reading what is added to it, until it is no longer wanted.
     async fn open(self: Arc<Self>, key: String, wanted: node::Dataset, cancel: CancellationToken) {
-        let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(30));
-        loop {
-            let read = tokio::select! {
-                () = cancel.cancelled() => return,
-                read = self.read(&wanted) => read,
-            };
-            let missing = matches!(&read, Err(error) if error.reason == "NotFound");
-            self.put(&key, &wanted, &cancel, read);
-            if !missing {
+        let defined = definition(&wanted, &self.folder, Handle::current());
+        let made = defined.and_then(|Definition { origin, description }| {
+            let origin = origin.cancelled_by(cancel.child_token());
+            let (format, limits) = (description.format, description.limits.clone());
+            let dataset = sedge_data::Dataset::new(origin.clone(), description);
+            let dataset = dataset.map_err(|error| (error.reason(), error.to_string()))?;
+            Ok((dataset, Watch::start(origin, format, limits, Pace::default(), &Handle::current())))
+        });
+        let (mut dataset, mut watch) = match made {
+            Ok(made) => made,
+            Err((reason, message)) => {
+                // Another definition, or the Secret, makes another book.
+                let status = status::unknown(&wanted);
+                self.put(&key, &cancel, status, Copy::Failed(reason, message));
                 return;
             }
+        };
+        let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(30));
+        let mut retry = false;
+        // The error that was told last, or that there was none.
+        let mut told: Option<Option<String>> = None;
+        loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = tokio::time::sleep(backoff.next()) => {}
+                changed = watch.changed() => if changed.is_none() { return },
+                // What changes nothing that a watch sees, such as a server that answers again.
+                () = tokio::time::sleep(backoff.next()), if retry => {}
             }
+            let read = tokio::select! {
+                () = cancel.cancelled() => return,
+                read = self.refresh(dataset) => read,
+            };
+            let Some((refreshed, outcome)) = read else {
+                let message = "reading the dataset ended unexpectedly; see the node's log".to_owned();
+                let status = status::unknown(&wanted);
+                self.put(&key, &cancel, status, Copy::Failed("Malformed", message));
+                return;
+            };
+            dataset = refreshed;
+            // A file that is as it should not be is read again when it has changed, and not before.
+            retry = outcome
+                .as_ref()
+                .is_err_and(|error| matches!(error.reason(), "NotFound" | "Unreadable" | "Unreachable"));
+            if !retry {
+                backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(30));
+            }
+            let now = outcome.as_ref().err().map(ToString::to_string);
+            let news = !matches!(&outcome, Ok(growth) if growth.is_none());
+            if told.as_ref() == Some(&now) && (now.is_some() || !news) {
+                continue;
+            }
+            told = Some(now);
+            self.tell(&key, &wanted, &cancel, &dataset, outcome);
         }
     }
 
-    async fn read(&self, wanted: &node::Dataset) -> Result<Dataset, DataError> {
-        let source = source(wanted)?;
+    /// Read what is new. None: it ended unexpectedly.
+    async fn refresh(
+        &self,
+        mut dataset: sedge_data::Dataset,
+    ) -> Option<(sedge_data::Dataset, Result<Growth, DataError>)> {
         // The semaphore is never closed; were it, reading without it would do no harm.
         let _one_at_a_time = self.reading.acquire().await;
-        let folder = Arc::clone(&self.folder);
-        let read = tokio::task::spawn_blocking(move || Dataset::open(&folder, &source)).await;
-        read.unwrap_or_else(|error| Err(DataError { reason: "Malformed", message: error.to_string() }))
+        let read = move || {
+            let growth = dataset.refresh();
+            (dataset, growth)
+        };
+        tokio::task::spawn_blocking(read).await.ok()
     }
 
-    fn put(
+    fn tell(
         &self,
         key: &str,
         wanted: &node::Dataset,
         cancel: &CancellationToken,
-        read: Result<Dataset, DataError>,
+        dataset: &sedge_data::Dataset,
+        outcome: Result<Growth, DataError>,
     ) {
+        let granted = Dataset::of(dataset.origin().name(), dataset.samples());
+        let mut status = status::read(wanted, dataset, granted.as_ref().ok());
+        let copy = match (granted, outcome) {
+            (Ok(granted), Ok(_)) => Copy::Ready(Arc::new(granted)),
+            // What was read before goes on to be granted.
+            (Ok(granted), Err(error)) => {
+                error.reason().clone_into(&mut status.reason);
+                status.message = error.to_string();
+                Copy::Ready(Arc::new(granted))
+            }
+            (Err(error), Ok(_)) => Copy::Failed("NoSamples", error.to_string()),
+            (Err(_), Err(error)) => Copy::Failed(error.reason(), error.to_string()),
+        };
+        self.put(key, cancel, status, copy);
+    }
+
+    fn put(&self, key: &str, cancel: &CancellationToken, mut status: DatasetStatus, copy: Copy) {
         let mut books = self.books.lock();
         // Cancelled under the same lock when it is no longer wanted.
         if cancel.is_cancelled() {
             return;
         }
         let Some(book) = books.get_mut(key) else { return };
-        let mut status = DatasetStatus {
-            namespace: wanted.namespace.clone(),
-            name: wanted.name.clone(),
-            generation: wanted.generation,
-            ..DatasetStatus::default()
-        };
-        book.copy = match read {
-            Ok(dataset) => {
-                status.ready = true;
-                status.samples = dataset.size(Split::All) as u64;
-                status.columns = dataset.columns().iter().map(column).collect();
-                Copy::Ready(Arc::new(dataset))
-            }
-            Err(error) => {
-                error.reason.clone_into(&mut status.reason);
-                status.message.clone_from(&error.message);
-                Copy::Failed(error.reason, error.message)
-            }
-        };
+        if let Copy::Failed(reason, message) = &copy {
+            (*reason).clone_into(&mut status.reason);
+            status.message.clone_from(message);
+        }
+        book.copy = copy;
         self.board.put_dataset(status);
         drop(books);
         self.changed.send_modify(|count| *count += 1);
     }
-}
-
-fn column(column: &crate::data::Column) -> node::Column {
-    node::Column {
-        name: column.name.clone(),
-        dtype: format!("{:?}", column.dtype).to_lowercase(),
-        shape: column.shape.iter().map(|size| *size as u64).collect(),
-    }
-}
-
-fn source(dataset: &node::Dataset) -> Result<Source, DataError> {
-    let format = match dataset.format() {
-        node::Format::Csv => Format::Csv,
-        node::Format::Npy => Format::Npy,
-        node::Format::Npz => Format::Npz,
-        node::Format::Unspecified => {
-            return Err(DataError { reason: "Malformed", message: "the dataset names no format".to_owned() });
-        }
-    };
-    if !(0.0..1.0).contains(&dataset.test_share) {
-        let message = format!("the test share {} is not from 0 to below 1", dataset.test_share);
-        return Err(DataError { reason: "Malformed", message });
-    }
-    Ok(Source {
-        path: dataset.path.clone(),
-        format,
-        label: (!dataset.label.is_empty()).then(|| dataset.label.clone()),
-        test_share: dataset.test_share,
-        split_seed: dataset.split_seed,
-    })
 }

@@ -347,7 +347,10 @@ impl Supervisor {
 
     /// Keep what is desired for a start without the manager.
     async fn keep(self: &Arc<Self>, desired: &Desired) {
-        let (this, bytes) = (Arc::clone(self), desired.encode_to_vec());
+        // Without keys of stores: what needs them waits for the manager after a start.
+        let mut kept = desired.clone();
+        kept.datasets = kept.datasets.into_iter().map(node::Dataset::without_secrets).collect();
+        let (this, bytes) = (Arc::clone(self), kept.encode_to_vec());
         let kept = tokio::task::spawn_blocking(move || durable::replace(&this.data, DESIRED, &[bytes])).await;
         if let Err(error) = kept.map_err(io::Error::other).and_then(|kept| kept) {
             tracing::warn!(%error, "what is desired cannot be kept");

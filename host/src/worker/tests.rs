@@ -145,6 +145,42 @@ async fn a_restarted_node_goes_on_without_its_manager_and_failed_workers_stay_fa
 }
 
 #[tokio::test]
+async fn keys_of_a_store_are_waited_for_and_not_kept_on_disk() {
+    let data = tempfile::tempdir().unwrap();
+    let stage = Stage::start(data.path());
+    let dataset = |secret: &str| node::Dataset {
+        namespace: "default".to_owned(),
+        name: "d".to_owned(),
+        format: node::Format::Parquet.into(),
+        elsewhere: Some(node::dataset::Elsewhere::S3(node::S3 {
+            // Nobody listens there.
+            endpoint: "http://127.0.0.1:1".to_owned(),
+            bucket: "b".to_owned(),
+            access_key_id: if secret.is_empty() { String::new() } else { "the-key".to_owned() },
+            secret_access_key: secret.to_owned(),
+            signed: true,
+            ..node::S3::default()
+        })),
+        ..node::Dataset::default()
+    };
+    let want = |secret| {
+        stage.supervisor.desire(Desired { workers: Vec::new(), datasets: vec![dataset(secret)] });
+    };
+    let failed = |reason: &'static str| {
+        move |status: &node::Status| status.datasets.first().is_some_and(|dataset| dataset.reason == reason)
+    };
+    want("");
+    stage.until(failed("WaitingForSecret")).await;
+    want("hunter2");
+    let status = stage.until(failed("Unreachable")).await;
+    assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
+    let kept = std::fs::read(data.path().join("desired.pb")).unwrap();
+    assert!(kept.windows(6).any(|bytes| bytes == b"127.0."), "the store is known after a start");
+    assert!(!kept.windows(7).any(|bytes| bytes == b"hunter2" || bytes == b"the-key"), "its keys are not");
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_dataset_is_opened_reported_and_opened_anew_with_its_generation() {
     let data = tempfile::tempdir().unwrap();
     let stage = Stage::start(data.path());
@@ -167,6 +203,11 @@ async fn a_dataset_is_opened_reported_and_opened_anew_with_its_generation() {
     };
     want(vec![dataset(1)]);
     let status = stage.until(at(1, 2)).await;
+    let statistics = &status.datasets[0].statistics;
+    assert_eq!((statistics[0].column.as_str(), statistics[0].mean), ("x", Some(1.5)));
+    let labels: Vec<_> =
+        statistics[1].distinct.iter().map(|label| (label.value.as_str(), label.count)).collect();
+    assert_eq!(labels, [("0", 1), ("1", 1)]);
     let columns: Vec<_> = status.datasets[0]
         .columns
         .iter()
@@ -174,8 +215,15 @@ async fn a_dataset_is_opened_reported_and_opened_anew_with_its_generation() {
         .collect();
     assert_eq!(columns, [("x", "f32"), ("y", "i64")]);
     std::fs::write(data.path().join("datasets/d.csv"), "x,y\n1,0\n2,1\n3,0\n").unwrap();
+    // What is added is read, and a definition that changed is taken up.
+    stage.until(at(1, 3)).await;
     want(vec![dataset(2)]);
     stage.until(at(2, 3)).await;
+    std::fs::remove_file(data.path().join("datasets/d.csv")).unwrap();
+    let status = stage
+        .until(|status| status.datasets.first().is_some_and(|dataset| dataset.reason == "NotFound"))
+        .await;
+    assert!(status.datasets[0].ready && status.datasets[0].samples == 3, "what was read is still granted");
     want(vec![]);
     stage.until(|status| status.datasets.is_empty()).await;
     stage.stop().await;

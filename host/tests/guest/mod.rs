@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use sedge_api::Digest;
-use sedge_host::data::{Dataset, Format, Source};
+use sedge_host::data::{Dataset, Description};
 use sedge_host::model::{Model, Weights};
 use sedge_host::nn::{Graph, GraphOptions, Graphs};
 use sedge_host::runtime::{Component, Failure, Grants, Runtime, Trainer};
@@ -70,10 +70,8 @@ pub fn plugin(name: &str) -> Vec<u8> {
 pub fn dataset(folder: &TempDir) -> Arc<Dataset> {
     std::fs::write(folder.path().join("d.csv"), "1,0\n".repeat(20_000)).unwrap();
     let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
-    let label = Some("1".to_owned());
-    let source =
-        Source { path: "d.csv".to_owned(), format: Format::Csv, label, test_share: 0.0, split_seed: 0 };
-    Arc::new(Dataset::open(&dir, &source).unwrap())
+    let description = Description { label: Some("1".to_owned()), ..Description::default() };
+    Arc::new(Dataset::open(&dir, "d.csv", description).unwrap())
 }
 
 /// No data and an empty model, memory and time enough.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sedge_api::resources::{Dataset, EdgeNode, GraphEngine, Model, Plugin, Worker, WorkerPhase};
+use sedge_api::resources::{
+    ColumnStatistics, Dataset, EdgeNode, GraphEngine, Model, Plugin, Worker, WorkerPhase,
+};
 
 use super::page::{Page, pairs};
 use crate::columns::{bytes, counted, decimal, measured, written};
@@ -74,20 +76,66 @@ pub fn edge_node(page: &mut Page, node: &EdgeNode) {
 pub fn dataset(page: &mut Page, dataset: &Dataset) {
     let (spec, status) = (&dataset.spec, dataset.status.clone().unwrap_or_default());
     page.field("Node", &spec.node);
-    page.field("Path", &spec.path);
+    page.field("Path", spec.path.as_deref().unwrap_or_default());
+    if let Some(s3) = &spec.s3 {
+        let at = s3.endpoint.as_deref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+        page.field("S3", format!("{}/{}{at}", s3.bucket, s3.prefix.as_deref().unwrap_or_default()));
+        page.field("Credentials", s3.credentials.as_deref().unwrap_or_default());
+    }
+    if let Some(http) = &spec.http {
+        page.field("URL", &http.url);
+        page.field("Credentials", http.credentials.as_deref().unwrap_or_default());
+    }
     page.field("Format", written(&serde_json::json!(spec.format)));
     page.field("Label", spec.label.as_deref().unwrap_or_default());
     if spec.split.test > 0.0 {
         let share = decimal(spec.split.test * 100.0);
         page.field("Test share", format!("{share} % (seed {})", spec.split.seed));
     }
-    page.field("Samples", status.samples.map(counted).unwrap_or_default());
+    if let Some(column) = &spec.split.column {
+        page.field("Test rows", format!("{} is {}", column.column, column.test.join(" or ")));
+    }
+    if let Some(time) = &spec.split.time {
+        page.field("Test rows", format!("{} from {} on", time.column, time.from));
+    }
+    let held_out = status.test_samples.filter(|count| *count > 0);
+    let held_out = held_out.map(|count| format!(" ({} held out)", counted(count))).unwrap_or_default();
+    page.field("Samples", status.samples.map(|count| counted(count) + &held_out).unwrap_or_default());
+    page.field("Files", status.files.map(counted).unwrap_or_default());
+    page.field("Last change", status.last_change.map(|time| time.0.to_string()).unwrap_or_default());
     page.conditions(&status.conditions);
     let mut table = Table::new(["NAME", "TYPE", "SHAPE OF A SAMPLE"]);
     for column in &status.columns {
         table.row(vec![Cell::new(&column.name), Cell::new(&column.dtype), Cell::new(shape(&column.shape))]);
     }
     page.table("Tensors", table);
+    statistics(page, &status.statistics);
+    if let Some(problems) = &status.problems {
+        page.section("Problems");
+        page.field("  Left out", counted(problems.count));
+        problems.first.iter().for_each(|problem| page.line(problem));
+    }
+}
+
+fn statistics(page: &mut Page, statistics: &[ColumnStatistics]) {
+    let mut table =
+        Table::new(["COLUMN", "VALUES", "MISSING", "MINIMUM", "MEAN", "STD", "MAXIMUM", "LABELS"]);
+    for column in statistics {
+        let name = if column.column.is_empty() { &column.tensor } else { &column.column };
+        let value = |value: Option<f64>| Cell::new(value.map(measured).unwrap_or_default());
+        let labels = column.distinct.iter().take(10).map(|(label, count)| format!("{label}: {count}"));
+        table.row(vec![
+            Cell::new(name),
+            Cell::new(counted(column.count)),
+            Cell::new(counted(column.missing)),
+            value(column.min),
+            value(column.mean),
+            value(column.std),
+            value(column.max),
+            Cell::new(labels.collect::<Vec<_>>().join(", ")),
+        ]);
+    }
+    page.table("Statistics", table);
 }
 
 pub fn plugin(page: &mut Page, plugin: &Plugin) {

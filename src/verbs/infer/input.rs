@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use cap_std::fs::Dir;
-use sedge_host::data::{Dataset, Format, Source, Split};
+use sedge_host::data::{Dataset, Description, Format, Split};
 use sedge_host::nn::{DType, Tensor};
 use serde_json::Value;
 
@@ -111,10 +111,10 @@ fn arrays(path: &Path, format: Format, label: Option<&str>) -> anyhow::Result<Ve
     let dir = Dir::open_ambient_dir(folder, cap_std::ambient_authority())
         .with_context(|| format!("cannot open {}", folder.display()))?;
     let label = label.map(str::to_owned);
-    let source = Source { path: name.to_owned(), format, label, test_share: 0.0, split_seed: 0 };
-    let dataset = Arc::new(Dataset::open(&dir, &source)?);
+    let description = Description { format, label, ..Description::default() };
+    let dataset = Arc::new(Dataset::open(&dir, name, description)?);
     let size = dataset.size(Split::All);
-    let batch = dataset.batches(Split::All, size, None).try_next()?;
+    let batch = dataset.batches(Split::All, size, None).try_next().map_err(anyhow::Error::msg)?;
     let named = |(name, tensor): (String, Tensor)| {
         Ok((name, Samples { shape: tensor.shape().to_vec(), data: elements(&tensor)? }))
     };

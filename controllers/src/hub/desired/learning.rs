@@ -119,7 +119,7 @@ mod tests {
             "metadata": {"name": "w", "namespace": "lab", "uid": "uid-w"}, "spec": spec,
         }))
         .unwrap();
-        let wanted = desired([worker].iter(), [].iter(), [].iter(), &FederationSecret::new([1; 32]));
+        let wanted = desired([worker].iter(), [].iter(), [].iter(), &[], &FederationSecret::new([1; 32]));
         wanted["n"].workers[0].task.clone().unwrap()
     }
 

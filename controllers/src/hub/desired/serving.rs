@@ -159,7 +159,7 @@ mod tests {
         }))
         .unwrap();
         let secret = FederationSecret::new([1; 32]);
-        let wanted = desired(workers.iter(), [].iter(), [node].iter(), &secret);
+        let wanted = desired(workers.iter(), [].iter(), [node].iter(), &[], &secret);
         match &wanted["e"].workers[0].task {
             Some(node::worker::Task::Serving(task)) => task.clone(),
             other => panic!("{other:?}"),

@@ -1,99 +1,10 @@
-//! Incremental learning: rows that arrive are learnt, candidates are measured and deployed by hot swap, on one node or on
-//! several.
-
-use std::fs;
-use std::time::Duration;
+//! Rounds, one after the other, and on several nodes.
 
 use anyhow::{Context as _, Result, ensure};
 use sedge_testbed::joint::{HeldOut, ask, digit};
-use sedge_testbed::{Built, Platform, eventually, root};
-use serde_json::Value;
+use sedge_testbed::{Built, eventually};
 
-const JOB: &str = "incrementallearningjobs digits";
-const PATIENCE: Duration = Duration::from_secs(180);
-
-/// The first `rows` digits, as a file in the dataset folder of `node`.
-fn place(platform: &Platform, node: &str, file: &str, rows: usize) -> Result<()> {
-    let text = fs::read_to_string(root().join("tests/data/digits.csv"))?;
-    let head: Vec<&str> = text.lines().take(rows + 1).collect();
-    let folder = platform.datasets(node);
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join(file), head.join("\n") + "\n")?;
-    Ok(())
-}
-
-fn dataset(name: &str, node: &str, file: &str) -> String {
-    format!(
-        "---\napiVersion: sedge.dev/v1alpha1\nkind: Dataset\nmetadata: {{name: {name}}}\n\
-         spec: {{node: {node}, path: {file}, format: csv, label: label, split: {{test: 0.25, seed: 3}}}}\n"
-    )
-}
-
-/// A job on edge-1's `stream`; `evaluate` and `deploy` are further lines of theirs.
-fn job(evaluate: &str, deploy: &str) -> String {
-    format!(
-        "---
-apiVersion: sedge.dev/v1alpha1
-kind: IncrementalLearningJob
-metadata: {{name: digits}}
-spec:
-  dataset: stream
-  model: digits-mlp:1
-  train:
-    plugin: sgd-trainer:0.1.0
-    parameters: {{epochs: 15, learningRate: 0.1}}
-    trigger: {{condition: {{metric: newSamples, operator: '>=', threshold: 100}}}}
-    replay: {{share: 0.3}}
-    drift: {{detector: psi, parameters: {{window: 200, bins: 5}}}}
-  evaluate:
-    plugin: evaluator:0.1.0
-    trigger: {{expression: 'difference.accuracy > -0.05'}}
-{evaluate}  deploy:
-    inferencer:
-      plugin: onnx-inferencer:0.1.0
-      rollout: {{probation: 500ms}}
-{deploy}"
-    )
-}
-
-fn prepared(built: &Built, edges: usize) -> Result<Platform> {
-    let platform = Platform::up(built, edges)?;
-    platform.push_plugins(&["sgd-trainer", "evaluator", "onnx-inferencer"])?;
-    platform.push_digits_model()?;
-    Ok(platform)
-}
-
-/// The job's report once the version `number` serves.
-fn deployed(platform: &Platform, number: u64) -> Result<Value> {
-    let mut last = Value::Null;
-    eventually(&format!("version {number} to serve"), PATIENCE, || {
-        last = platform.cli.get(JOB)?["status"].clone();
-        Ok(last["learning"]["deployed"] == number)
-    })
-    .map_err(|error| platform.with_logs(error.context(last.to_string())))?;
-    Ok(last["learning"].clone())
-}
-
-fn version(report: &Value, number: u64) -> Result<&Value> {
-    let versions = report["versions"].as_array().context("versions")?;
-    versions.iter().find(|version| version["number"] == number).context("the version is on record")
-}
-
-fn accuracy(metrics: &Value) -> Option<f64> {
-    let metrics = metrics.as_array()?;
-    metrics.iter().find(|metric| metric["name"] == "accuracy")?["value"].as_f64()
-}
-
-/// Until `node` answers with the model of that version.
-fn answers_with(platform: &Platform, node: &str, report: &Value, number: u64) -> Result<()> {
-    let model = version(report, number)?["model"].as_str().context("its model")?.to_owned();
-    let (client, digits) = (platform.client(node)?, HeldOut::read()?);
-    eventually(&format!("an answer by version {number}"), PATIENCE, || {
-        let answer = ask(&client, "digits", &digits.samples[0]);
-        Ok(answer.is_ok_and(|answer| answer.versions.model.as_deref() == Some(model.as_str())))
-    })
-    .map_err(|error| platform.with_logs(error))
-}
+use super::{JOB, PATIENCE, accuracy, answers_with, data, dataset, deployed, job, place, prepared, version};
 
 #[test]
 fn rows_that_arrive_are_learnt_again_and_again_and_a_version_may_be_gone_back_to() -> Result<()> {
@@ -108,7 +19,7 @@ fn rows_that_arrive_are_learnt_again_and_again_and_a_version_may_be_gone_back_to
     let measured = (accuracy(&one["measured"]["candidate"]), accuracy(&one["measured"]["deployed"]));
     let (Some(better), Some(worse)) = measured else { anyhow::bail!("it was not measured: {one}") };
     assert!(better > 0.8 && worse < 0.3, "{better} {worse}");
-    assert_eq!((&one["data"][0]["first"], &one["data"][0]["end"]), (&0.into(), &600.into()), "{one}");
+    assert_eq!(data(one), Some(0..600), "{one}");
     answers_with(&platform, "edge-1", &first, 1)?;
     let (client, digits) = (platform.client("edge-1")?, HeldOut::read()?);
     let mut right = 0;
@@ -121,7 +32,7 @@ fn rows_that_arrive_are_learnt_again_and_again_and_a_version_may_be_gone_back_to
     platform.cli.apply(&dataset("stream", "edge-1", "more.csv"))?;
     let second = deployed(&platform, 2)?;
     let two = version(&second, 2)?;
-    assert_eq!((&two["data"][0]["first"], &two["data"][0]["end"]), (&600.into(), &1_500.into()), "{two}");
+    assert_eq!(data(two), Some(600..1_500), "{two}");
     assert!(two["replayed"].as_u64() > Some(0) && two["parent"] == 1, "{two}");
     assert!(accuracy(&two["measured"]["candidateEarlier"]) > Some(0.8), "{two}");
     answers_with(&platform, "edge-1", &second, 2)?;
