@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use sedge_testbed::joint::{HeldOut, ask, digit};
 use sedge_testbed::{Built, eventually};
 
-use super::{JOB, PATIENCE, accuracy, answers_with, data, dataset, deployed, job, place, prepared, version};
+use super::{PATIENCE, accuracy, answers_with, data, dataset, deployed, job, place, prepared, version};
 
 #[test]
 fn rows_that_arrive_are_learnt_again_and_again_and_a_version_may_be_gone_back_to() -> Result<()> {
@@ -38,7 +38,7 @@ fn rows_that_arrive_are_learnt_again_and_again_and_a_version_may_be_gone_back_to
     answers_with(&platform, "edge-1", &second, 2)?;
 
     let said = platform.cli.run(&["model", "rollback", "digits", "--timeout", "1m"]).map_err(|error| {
-        let status = platform.cli.get(JOB).map(|job| job["status"].to_string());
+        let status = platform.cli.get("incrementallearningjobs digits").map(|job| job["status"].to_string());
         platform.with_logs(error.context(status.unwrap_or_default()))
     })?;
     ensure!(said.contains("version 1 serves again"), "{said}");
