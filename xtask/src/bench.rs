@@ -50,7 +50,7 @@ enum Part {
     ///
     /// Only if asked for by name: pip fetches these.
     Serving,
-    /// Files into tensors: CSV, Parquet and images, beside pandas, pyarrow and Pillow.
+    /// Files into tensors: CSV, Parquet and images, beside pandas, pyarrow and Pillow; and how soon jobs notice rows.
     ///
     /// pip fetches the latter, some hundred megabytes, if this part is asked for by name.
     Data,
@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Part::Data) {
         shell::say("Measuring", "data");
         // Alone, it may fetch some hundred megabytes of Python packages to compare with.
-        data::measure(arguments.part.is_some(), &mut rows)?;
+        data::measure(&built, arguments.part.is_some(), &mut rows)?;
     }
     anstream::println!("\n{rows}");
     let path = match &arguments.json {

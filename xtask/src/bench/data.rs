@@ -1,4 +1,5 @@
-//! How fast files become tensors, and how fast pandas, pyarrow and Pillow make arrays of the same files.
+//! How fast files become tensors, and how fast pandas, pyarrow and Pillow make arrays of the same files; and how soon jobs
+//! notice rows that arrive.
 //!
 //! ```text
 //!  host/data/benches/read ── writes files once, reads them ─┐
@@ -6,10 +7,13 @@
 //! ```
 //! Both on one core. Sedge's rows are from the files to all batches; Python's to one array of all rows.
 
+mod reacting;
+
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use sedge_testbed::Built;
 use serde::Deserialize;
 
 use super::rows::Rows;
@@ -42,7 +46,7 @@ struct Figure {
 ///
 /// The Python packages, some hundred megabytes, are fetched only where `fetch` says so; without them there are Sedge's
 /// rows alone.
-pub fn measure(fetch: bool, rows: &mut Rows) -> Result<()> {
+pub fn measure(built: &Built, fetch: bool, rows: &mut Rows) -> Result<()> {
     let folder = shell::cache_dir()?.join("bench/data");
     let mut bench = build::cargo();
     bench.args(["bench", "--workspace", "--locked", "--quiet", "--bench", "read"]);
@@ -55,7 +59,8 @@ pub fn measure(fetch: bool, rows: &mut Rows) -> Result<()> {
             Vec::new()
         });
     report(&measured, &python, rows);
-    Ok(())
+    shell::say("Measuring", "how soon a job notices rows, and a service its candidates");
+    reacting::measure(built, rows)
 }
 
 fn compare(python: &Path, folder: &Path) -> Result<Vec<Figure>> {
