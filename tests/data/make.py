@@ -206,7 +206,7 @@ def write_electricity(source, path):
     """scikit-multiflow's elec.csv (feat_1 to feat_6 from 0 to 1, target; a row each half hour) without the vague names.
 
     Sixteen times four weeks from the 33rd week on: the rows of full hours, and one of two between them. The features
-    in units in which each is between 0 and 100, to a tenth.
+    in units in which nearly all values are between 0 and 100, to a tenth.
     """
     units = {"half_hour": 47, "nsw_price": 1000, "nsw_demand": 100, "vic_price": 10_000, "vic_demand": 100, "transfer": 100}
     first, weeks, week = 32, 64, 7 * 48
