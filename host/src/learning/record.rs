@@ -1,7 +1,7 @@
 //! What a job has come to, on disk: its rounds, and the models that its versions are. One file, replaced as a whole before
 //! anything is done that it speaks of. Called by `worker::learn`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
 use cap_std::fs::Dir;
@@ -77,6 +77,23 @@ struct File<'a> {
 }
 
 impl Record {
+    /// Models that records of other jobs name: where training is the same to the bit, jobs share what they made. Blocking.
+    pub fn models_of_others(data: &Dir, job: &str) -> io::Result<HashSet<Digest>> {
+        let mut models = HashSet::new();
+        for entry in data.read_dir(FOLDER)? {
+            let other = entry?.file_name().to_string_lossy().into_owned();
+            if other == job {
+                continue;
+            }
+            // What nobody can read nobody uses.
+            let record = Self::read(&data.open_dir(format!("{FOLDER}/{other}"))?, &other).ok().flatten();
+            models.extend(
+                record.into_iter().flat_map(|record| record.models.into_values()).map(|kept| kept.manifest),
+            );
+        }
+        Ok(models)
+    }
+
     /// The folder of the job's record, made where there is none; `job` is a uid that is safe as a name. Blocking.
     pub fn folder(data: &Dir, job: &str) -> Result<Dir, RecordError> {
         let path = format!("{FOLDER}/{job}");
@@ -129,6 +146,9 @@ mod tests {
         assert_eq!(Record::read(&folder, "0a-1b").unwrap(), None);
         record().write(&folder).unwrap();
         assert_eq!(Record::read(&folder, "0a-1b").unwrap(), Some(record()));
+        assert!(Record::models_of_others(&data, "0a-1b").unwrap().is_empty());
+        Record::folder(&data, "2c").unwrap();
+        assert_eq!(Record::models_of_others(&data, "2c").unwrap(), [Digest::of(b"model")].into());
 
         let path = root.path().join("learning/0a-1b/rounds.json");
         let whole = std::fs::read_to_string(&path).unwrap();

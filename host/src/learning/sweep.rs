@@ -26,7 +26,11 @@ pub(crate) async fn sweep(
     let (folder, now) = (Arc::clone(data), Timestamp::now().as_second());
     let gone = spawn_blocking(move || orphans(&folder, &jobs, now)).await.map_err(io::Error::other)??;
     for (job, record) in gone {
-        for (_, kept) in record.map(|record| record.models).unwrap_or_default() {
+        let (folder, this) = (Arc::clone(data), job.clone());
+        let shared = spawn_blocking(move || Record::models_of_others(&folder, &this)).await;
+        let shared = shared.map_err(io::Error::other)??;
+        let models = record.map(|record| record.models).unwrap_or_default();
+        for kept in models.into_values().filter(|kept| !shared.contains(&kept.manifest)) {
             // The repository is a word in messages alone here: blobs are found by digest.
             let model = Artifact { repository: format!("models of job {job}"), digest: kept.manifest };
             artifacts.forget_model(&model).await.map_err(io::Error::other)?;

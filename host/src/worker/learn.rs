@@ -77,7 +77,8 @@ pub(super) async fn learn(
         while learner.hear(&step).await? {
             step = learner.next().await?;
         }
-        if work.step != step {
+        // A deployment that is for others to do, or no longer is, is begun anew.
+        if work.step != step || (matches!(step, Step::Deploy(_)) && work.serves != learner.serves()) {
             work = learner.begin_work(step, &cancel);
         }
         learner.align(&work.step).await?;
@@ -109,6 +110,8 @@ pub(super) async fn learn(
 /// What is under way. Dropped, it is ended.
 struct Work<'a> {
     step: Step,
+    /// The serving Worker that the learner deployed to itself when it was begun.
+    serves: Option<String>,
     future: BoxFuture<'a, Done>,
     _cancel: DropGuard,
 }
@@ -116,7 +119,8 @@ struct Work<'a> {
 impl Work<'_> {
     fn none(cancel: &CancellationToken) -> Self {
         let step = Step::Wait { until: None, why: String::new() };
-        Self { step, future: std::future::pending().boxed(), _cancel: cancel.child_token().drop_guard() }
+        let (future, _cancel) = (std::future::pending().boxed(), cancel.child_token().drop_guard());
+        Self { step, serves: None, future, _cancel }
     }
 }
 
@@ -212,13 +216,22 @@ impl<'a> Learner<'a> {
         Some(Artifact { repository: self.task.repository.clone(), digest: kept.manifest })
     }
 
+    /// A version as the deployment of that number.
+    fn deployment(&self, serial: u64, model: &Artifact) -> Deployed {
+        Deployed::new(&self.definition.job_uid, serial, model)
+    }
+
     /// Let the serving Worker serve the deployed version, unless another is being deployed to it.
     async fn align(&mut self, step: &Step) -> Result<(), Ended> {
         let Some(worker) = self.serves().filter(|_| !matches!(step, Step::Deploy(_))) else { return Ok(()) };
+        // Two jobs that put each their own version back would swap for ever.
+        if self.context.deployments.is_of_another(&worker, &self.definition.job_uid) {
+            return Ok(());
+        }
         let (serial, number) = (self.record.rounds.serial(), self.record.rounds.deployed().number);
         let wanted = match serial {
             0 => None,
-            _ => self.artifact(number).map(|model| Deployed::new(serial, &model)),
+            _ => self.artifact(number).map(|model| self.deployment(serial, &model)),
         };
         work::deploy(self.context, worker, wanted).await.map_err(|error| {
             Ended::failed(HOST_ERROR, format!("what is deployed cannot be written down: {error}"))

@@ -42,8 +42,7 @@ impl Measure<'_> {
         deployed: &Artifact,
         earlier: &Rows,
     ) -> Result<Evaluated, Ended> {
-        let found = datasets(self.context, &self.evaluator.datasets)
-            .map_err(|(reason, message)| Ended::failed(reason, message))?;
+        let found = self.datasets().await?;
         let component = fetch::component(self.context, &self.evaluator.plugin, &|_, _| {}).await?;
         let weights = [
             weights_of(self.context, &self.definition, candidate).await?,
@@ -74,6 +73,24 @@ impl Measure<'_> {
             measured.deployed = with_recent(measured.deployed, deployed);
         }
         Ok(measured)
+    }
+
+    /// Once they are there: after a start they are read anew, which is no failure of the round.
+    async fn datasets(&self) -> Result<Datasets, Ended> {
+        let mut changes = self.context.shelf.watch();
+        loop {
+            changes.mark_unchanged();
+            match datasets(self.context, &self.evaluator.datasets) {
+                Ok(found) => return Ok(found),
+                Err((reason, message)) => {
+                    self.reporter.line(&format!("the measurement waits: {reason}: {message}"))
+                }
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Ended::Cancelled),
+                changed = changes.changed() => if changed.is_err() { return Err(Ended::Cancelled) },
+            }
+        }
     }
 
     async fn on(

@@ -156,15 +156,18 @@ impl Server<'_> {
         loop {
             deployed.mark_unchanged();
             let worker = self.wanted.borrow_and_update().clone();
-            let (worker, serial) = self.context.deployments.overlay(worker);
+            let (worker, deployment) = self.context.deployments.overlay(worker);
             let taken = self.take_up(&worker).await;
-            match (serial, &taken) {
-                (Some(serial), Taken::Kept) => self.context.deployments.tell(&worker, serial, Ok(())),
-                (Some(serial), Taken::Undone(undone)) => {
-                    let why = format!("{}: {}", undone.reason, undone.message);
-                    self.context.deployments.tell(&worker, serial, Err(why));
+            let outcome = match &taken {
+                Taken::Kept => Some(Ok(())),
+                Taken::Undone(Undone { reason, message })
+                | Taken::UndoneBefore(RolloutStatus { reason, message, .. }) => {
+                    Some(Err(format!("{reason}: {message}")))
                 }
-                _ => {}
+                Taken::Interrupted => None,
+            };
+            if let Some((deployment, outcome)) = deployment.zip(outcome) {
+                self.context.deployments.tell(&worker, deployment, outcome);
             }
             let retries = match &taken {
                 Taken::Undone(undone) => {
@@ -262,11 +265,16 @@ impl Server<'_> {
         }
     }
 
-    /// Waits until something else comes to be wanted than `definition`. Other terms alone are not: they are taken up afterwards.
+    /// Waits until something else comes to be wanted than `definition`, by its definition or a learner. Other terms alone are
+    /// not: they are taken up afterwards.
     async fn superseded(&self, definition: &Definition) {
-        let mut wanted = self.wanted.clone();
+        let (mut wanted, mut deployed) = (self.wanted.clone(), self.context.deployments.watch());
         loop {
-            if wanted.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = wanted.changed() => changed,
+                changed = deployed.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
             let told = self.context.deployments.overlay(wanted.borrow_and_update().clone()).0;

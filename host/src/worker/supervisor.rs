@@ -124,32 +124,29 @@ impl Supervisor {
             .filter(|worker| is_uid(&worker.uid))
             .map(|worker| (worker.uid.clone(), worker))
             .collect();
-        let mut released = Vec::new();
         let gone: Vec<String> = slots.keys().filter(|uid| !wanted.contains_key(*uid)).cloned().collect();
         for uid in gone {
             if let Some(slot) = slots.remove(&uid) {
                 slot.cancel.cancel();
                 let wanted = slot.wanted.borrow();
-                match &wanted.task {
-                    Some(node::worker::Task::Aggregation(_)) => {
-                        self.context.federation.close(&wanted.job_uid, &uid);
-                    }
-                    // What it deployed is the definition's model by now, or nobody's.
-                    Some(node::worker::Task::Learning(task)) if !task.serves.is_empty() => {
-                        released.push(format!("{}/{}", wanted.namespace, task.serves));
-                    }
-                    _ => {}
+                if let Some(node::worker::Task::Aggregation(_)) = &wanted.task {
+                    self.context.federation.close(&wanted.job_uid, &uid);
                 }
                 drop(wanted);
                 ending.insert(uid.clone(), tokio::spawn(Arc::clone(self).remove(uid, Some(slot.task))));
             }
         }
-        for worker in released {
-            let deployments = Arc::clone(&self.context.deployments);
-            let removed = tokio::task::spawn_blocking(move || deployments.remove(&worker)).await;
-            if let Err(error) = removed.map_err(io::Error::other).and_then(|removed| removed) {
-                tracing::warn!(%error, "a deployment of a learner that is gone stays");
+        // What a learner deployed that is gone, or deploys elsewhere now, is the definition's model by now, or nobody's.
+        let learners = wanted.values().filter_map(|worker| match &worker.task {
+            Some(node::worker::Task::Learning(task)) if !task.serves.is_empty() => {
+                Some((format!("{}/{}", worker.namespace, task.serves), worker.job_uid.clone()))
             }
+            _ => None,
+        });
+        let (deployments, learners) = (Arc::clone(&self.context.deployments), learners.collect());
+        let retained = tokio::task::spawn_blocking(move || deployments.retain(&learners)).await;
+        if let Err(error) = retained.map_err(io::Error::other).flatten() {
+            tracing::warn!(%error, "a deployment of a learner that is gone stays");
         }
         let jobs = wanted.values().map(|worker| worker.job_uid.clone()).collect();
         if let Err(error) = sweep(&self.context.records, &self.context.artifacts, jobs).await {

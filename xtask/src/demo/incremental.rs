@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use sedge_client::Client;
 use sedge_testbed::drift::{self, Step, Stream};
 use sedge_testbed::{Platform, eventually};
@@ -222,7 +222,9 @@ impl Example<'_> {
         job["spec"]["dataset"] = json!(name);
         self.platform.cli.apply(&dataset.to_string())?;
         self.platform.cli.apply(&job.to_string())?;
-        self.learnt(&name, steps.iter().map(|step| step.rows.len()).sum(), Instant::now())?;
+        let rows = steps.iter().map(|step| step.rows.len()).sum();
+        let round = self.learnt(&name, rows, Instant::now())?;
+        ensure!(round.outcome == "Deployed", "the round of `{name}` ended otherwise: {}", round.outcome);
         steps.last().context("a stream has steps")?.accuracy(client, &name)
     }
 

@@ -41,7 +41,10 @@ impl Learner<'_> {
             }
             Step::Deploy(deploy) => {
                 let outcome = match self.serves() {
-                    Some(worker) => self.context.deployments.outcome(&worker, deploy.serial),
+                    Some(worker) => self.artifact(deploy.version.number).and_then(|model| {
+                        let deployment = self.deployment(deploy.serial, &model);
+                        self.context.deployments.outcome(&worker, &deployment)
+                    }),
                     None => self.task.deployment.as_ref().filter(|said| said.serial == deploy.serial).map(
                         |said| {
                             if said.kept { Ok(()) } else { Err(said.reason.clone()) }

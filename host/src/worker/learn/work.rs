@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Learner, Work, kept};
 use crate::artifacts::{Artifact, MadeModel};
 use crate::data::{Dataset, Split};
-use crate::learning::{Deployed, Sources};
+use crate::learning::{Deployed, Record, Sources};
 use crate::model::Weights;
 use crate::runtime::{Grants, Reason, Trainer, Update};
 use crate::worker::measure::{Measure, weights_of};
@@ -37,6 +37,9 @@ pub(super) struct Made {
     model: MadeModel,
     update: Update,
     data_digest: Option<Digest>,
+    /// What it was made with, which may be written otherwise by now.
+    trainer: sedge_api::Digest,
+    parameters: String,
 }
 
 impl<'a> Learner<'a> {
@@ -76,7 +79,7 @@ impl<'a> Learner<'a> {
                     async { Done::NotTold("the version's model is not on record".to_owned()) }.boxed()
                 }
                 (Some(worker), Some(model)) => {
-                    let (context, wanted) = (self.context, Deployed::new(deploy.serial, &model));
+                    let (context, wanted) = (self.context, self.deployment(deploy.serial, &model));
                     async move {
                         match self::deploy(context, worker, Some(wanted)).await {
                             Err(error) => Done::NotTold(error.to_string()),
@@ -89,7 +92,7 @@ impl<'a> Learner<'a> {
             },
             Step::Forget(forget) => self.forget(forget),
         };
-        Work { step, future, _cancel: cancel.drop_guard() }
+        Work { step, serves: self.serves(), future, _cancel: cancel.drop_guard() }
     }
 
     fn train(&self, train: &Train, cancel: CancellationToken) -> futures::future::BoxFuture<'a, Done> {
@@ -129,7 +132,8 @@ impl<'a> Learner<'a> {
             let model = context.artifacts.keep_model(&first, update.weights.clone(), &repository).await;
             let model = model.map_err(|error| Ended::failed(error.reason(), error.to_string()))?;
             let data_digest = tokio::task::spawn_blocking(move || data_digest(&dataset, rows.own)).await;
-            Ok(Made { model, update, data_digest: data_digest.ok().flatten() })
+            let (trainer, parameters) = (definition.plugin.digest, definition.parameters);
+            Ok(Made { model, update, data_digest: data_digest.ok().flatten(), trainer, parameters })
         };
         async move {
             match work.await {
@@ -165,9 +169,15 @@ impl<'a> Learner<'a> {
             .filter_map(|version| self.artifact(*version))
             .collect();
         let artifacts = Arc::clone(&self.context.artifacts);
+        let (records, job) = (Arc::clone(&self.context.records), self.definition.job_uid.clone());
         async move {
+            let shared = tokio::task::spawn_blocking(move || Record::models_of_others(&records, &job)).await;
+            let shared = match shared.map_err(io::Error::other).flatten() {
+                Ok(shared) => shared,
+                Err(error) => return Done::Forgotten(vec![error.to_string()]),
+            };
             let mut problems = Vec::new();
-            for model in models {
+            for model in models.into_iter().filter(|model| !shared.contains(&model.digest)) {
                 if let Err(error) = artifacts.forget_model(&model).await {
                     problems.push(error.to_string());
                 }
@@ -212,15 +222,15 @@ impl<'a> Learner<'a> {
     }
 
     fn trained(&mut self, train: &Train, made: Made, now: Timestamp) {
-        let Made { model, update, data_digest } = made;
+        let Made { model, update, data_digest, trainer, parameters } = made;
         let Ok(digest) = model.weights.to_string().parse() else { return };
         let trained = Trained {
             digest,
             data_digest,
             samples: update.samples,
             metrics: update.metrics.iter().map(|metric| (metric.name.clone(), metric.value)).collect(),
-            trainer: self.definition.plugin.digest.to_string().parse().ok(),
-            parameters: serde_json::from_str(&self.definition.parameters).unwrap_or_default(),
+            trainer: trainer.to_string().parse().ok(),
+            parameters: serde_json::from_str(&parameters).unwrap_or_default(),
         };
         if let Ok(number) = self.record.rounds.trained(train, trained, now) {
             self.record.models.insert(number, kept(&model));

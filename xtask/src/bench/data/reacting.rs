@@ -139,7 +139,8 @@ mod tests {
     fn a_line_is_found_by_its_words_and_read_by_its_time() {
         let log = "digits-learner │ 2026-11-25T16:54:41.250Z round 2 begins: newSamples is 900\n\
                    digits-learner │ 2026-11-25T16:54:41.900Z version 2 is measured on 375 samples\n";
-        let (fired, measured) = (at(log, "round 2 begins").unwrap(), at(log, "version 2 is measured").unwrap());
+        let (fired, measured) =
+            (at(log, "round 2 begins").unwrap(), at(log, "version 2 is measured").unwrap());
         assert_eq!(milliseconds(fired, measured).round(), 650.0);
         assert!(at(log, "round 3 begins").unwrap_err().to_string().contains("does not say"));
     }
