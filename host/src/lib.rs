@@ -11,6 +11,7 @@
 pub mod artifacts;
 pub mod data;
 pub mod federation;
+mod labelling;
 mod learning;
 pub mod link;
 mod machine;

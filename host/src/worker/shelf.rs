@@ -18,7 +18,7 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use parking_lot::Mutex;
 use sedge_api::node::{self, DatasetStatus};
-use sedge_data::{DataError, Format, Growth, Pace, Watch};
+use sedge_data::{DataError, Description, Format, Growth, Pace, Watch};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use self::definition::{Definition, definition};
 use super::Board;
 use crate::data::Dataset;
+use crate::labelling::Refusal;
 use crate::link::backoff::Backoff;
 
 /// What there is of a dataset.
@@ -40,9 +41,26 @@ pub(crate) enum Copy {
     Failed(&'static str, String),
 }
 
+/// A dataset as who brings samples or takes them has to know it.
+pub(crate) struct Held {
+    /// namespace/name
+    pub name: String,
+    /// Its samples, where there are some.
+    pub dataset: Option<Arc<Dataset>>,
+    /// With the classes that were learnt.
+    pub description: Arc<Description>,
+    /// The node's dataset directory, and the path below it.
+    pub folder: Arc<Dir>,
+    pub path: String,
+    /// It lies in a store or on a server, and not there.
+    pub elsewhere: bool,
+}
+
 struct Book {
     wanted: node::Dataset,
     copy: Copy,
+    /// As it was read, with the classes that were learnt; None before.
+    description: Option<Arc<Description>>,
     cancel: CancellationToken,
 }
 
@@ -94,7 +112,7 @@ impl Shelf {
                 let cancel = self.shutdown.child_token();
                 let open = Arc::clone(self).open(place.key().clone(), dataset.clone(), cancel.clone());
                 self.tasks.spawn(open);
-                place.insert(Book { wanted: dataset, copy: Copy::Opening, cancel });
+                place.insert(Book { wanted: dataset, copy: Copy::Opening, description: None, cancel });
             }
         }
         drop(books);
@@ -124,6 +142,38 @@ impl Shelf {
         }
         let made = self.folder.create_dir_all(&wanted.path).and_then(|()| self.folder.open_dir(&wanted.path));
         made.map_err(|error| ("DatasetUnsuitable", format!("{key}: the folder {}: {error}", wanted.path)))
+    }
+
+    /// A dataset, for who brings samples or takes them.
+    pub(crate) fn held(&self, key: &str) -> Result<Held, Refusal> {
+        let found = self.books.lock().get(key).map(|book| {
+            let dataset =
+                if let Copy::Ready(dataset) = &book.copy { Some(Arc::clone(dataset)) } else { None };
+            (book.wanted.clone(), dataset, book.description.clone())
+        });
+        let (wanted, dataset, description) = found.ok_or_else(|| {
+            Refusal::new(
+                "DatasetNotFound",
+                format!("{key} is not a dataset of this node; it may be about to be"),
+            )
+        })?;
+        let description = match description {
+            Some(description) => description,
+            None => {
+                let defined = definition(&wanted, &self.folder, Handle::current());
+                let defined =
+                    defined.map_err(|(reason, error)| Refusal::new(reason, format!("{key}: {error}")))?;
+                Arc::new(defined.description)
+            }
+        };
+        Ok(Held {
+            name: key.to_owned(),
+            dataset,
+            description,
+            folder: Arc::clone(&self.folder),
+            elsewhere: wanted.elsewhere.is_some(),
+            path: wanted.path,
+        })
     }
 
     /// Hears of every change.
@@ -230,6 +280,9 @@ impl Shelf {
             (Err(error), Ok(_)) => Copy::Failed("NoSamples", error.to_string()),
             (Err(_), Err(error)) => Copy::Failed(error.reason(), error.to_string()),
         };
+        if let Some(book) = self.books.lock().get_mut(key).filter(|_| !cancel.is_cancelled()) {
+            book.description = Some(Arc::new(dataset.description().clone()));
+        }
         self.put(key, cancel, status, copy);
     }
 
