@@ -128,7 +128,7 @@ impl Hub {
         let line = timeout(DIAL_WITHIN, line).await;
         drop(place);
         match line {
-            Ok(Ok(line)) => Ok(Line { permit: Some(permit), node, ..line }),
+            Ok(Ok(line)) => Ok(Line { _permit: Some(permit), node, ..line }),
             Ok(Err(_)) | Err(_) => Err(TransferError::Silent { node }),
         }
     }
@@ -139,13 +139,13 @@ pub(super) struct Line {
     node: String,
     inbound: Streaming<NodePiece>,
     outgoing: mpsc::Sender<Result<ManagerPiece, Status>>,
-    permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Line {
     /// Of a node that has dialled.
     pub fn new(inbound: Streaming<NodePiece>, outgoing: mpsc::Sender<Result<ManagerPiece, Status>>) -> Self {
-        Self { node: String::new(), inbound, outgoing, permit: None }
+        Self { node: String::new(), inbound, outgoing, _permit: None }
     }
 
     /// Send a piece. False: the node takes no more, and its answer says why.
