@@ -8,7 +8,6 @@ mod federated;
 mod incremental;
 mod job;
 mod joint;
-mod labels;
 mod own_model;
 mod recovery;
 mod refusals;

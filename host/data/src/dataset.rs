@@ -8,6 +8,7 @@
 //! folder that went, has all of the dataset read anew; classes keep their numbers. A refresh that fails leaves everything as
 //! it was. All of it blocks.
 
+mod editions;
 mod files;
 mod status;
 
@@ -20,7 +21,7 @@ use self::files::{File, Step, mark};
 pub use self::status::{Growth, Status};
 
 use crate::classes::Encoder;
-use crate::description::{BadRows, Description, Format};
+use crate::description::{BadRows, Description, Format, LastRow};
 use crate::draft::{Draft, Schema};
 use crate::error::{DataError, Problem};
 use crate::formats::images::{self, Images};
@@ -45,7 +46,11 @@ pub struct Dataset {
     stats: Vec<TensorStats>,
     problems: Problems,
     samples: Arc<Samples>,
+    /// Of sources that were replaced, how often.
+    editions: BTreeMap<String, u64>,
     changed: Option<Timestamp>,
+    /// A file was seen to grow.
+    grows: bool,
 }
 
 impl Dataset {
@@ -63,7 +68,9 @@ impl Dataset {
             encoders: Vec::new(),
             stats: Vec::new(),
             problems,
+            editions: BTreeMap::new(),
             changed: None,
+            grows: false,
         })
     }
 
@@ -135,8 +142,15 @@ impl Dataset {
     fn refresh_once(&mut self) -> Result<Growth, DataError> {
         let listing = self.origin.list(self.description.format, &self.description.limits)?;
         match self.compare(&listing)? {
-            Some(steps) => self.read(&listing, steps, false),
+            Some(steps) => {
+                // Before its new rows are read: the last of them may be half written.
+                if steps.iter().any(|(_, step)| matches!(step, Step::Grow(_))) {
+                    self.grows = true;
+                }
+                self.read(&listing, steps, false)
+            }
             None => {
+                self.grows |= self.went_on(&listing);
                 let steps = listing.entries.iter().cloned().map(|entry| (entry, Step::Read)).collect();
                 self.read(&listing, steps, true)
             }
@@ -159,17 +173,20 @@ impl Dataset {
             draft.encoders.clone_from(&self.encoders);
         }
         let mut files = if replaced { BTreeMap::new() } else { self.files.clone() };
+        let mut read = Vec::new();
         for (entry, step) in steps {
+            let before = draft.samples;
             let mut cursor = match step {
                 Step::Read => Cursor::default(),
                 Step::Grow(file) => file.cursor,
             };
             let file = self.read_file(&entry, listing.folder, &mut cursor, &mut draft)?;
+            read.push((self.source(&entry), draft.samples - before));
             if let Some(file) = file {
                 files.insert(entry.key, file);
             }
         }
-        self.commit(draft, files, replaced)
+        self.commit(draft, files, read, replaced)
     }
 
     /// None: it went meanwhile.
@@ -180,10 +197,16 @@ impl Dataset {
         cursor: &mut Cursor,
         draft: &mut Draft,
     ) -> Result<Option<File>, DataError> {
-        let whole = self.description.format == Format::ImageFolder;
+        let description = match self.description.last_row {
+            LastRow::Auto if self.grows => {
+                &Description { last_row: LastRow::Wait, ..self.description.clone() }
+            }
+            _ => &self.description,
+        };
+        let whole = description.format == Format::ImageFolder;
         let mut fork = if whole { None } else { Some(draft.fork()) };
         let target = fork.as_mut().unwrap_or(draft);
-        let read = formats::read(&self.origin, entry, &self.description, folder, cursor, target);
+        let read = formats::read(&self.origin, entry, description, folder, cursor, target);
         match read {
             Ok(entry) => {
                 if let Some(fork) = fork {
@@ -214,6 +237,7 @@ impl Dataset {
         &mut self,
         draft: Draft,
         files: BTreeMap<String, File>,
+        read: Vec<(String, usize)>,
         replaced: bool,
     ) -> Result<Growth, DataError> {
         let mut samples = if replaced {
@@ -226,11 +250,16 @@ impl Dataset {
         for chunk in draft.chunks {
             samples.push(self.origin.name(), chunk)?;
         }
+        let sources = Arc::make_mut(&mut samples.sources);
+        read.iter().for_each(|(source, len)| sources.push(source, *len));
         let added = samples.len(Part::All) - before;
         if let Some(schema) = &draft.schema {
             let image = samples.images().map(|_| images::column(&self.description.image));
             let columns = image.into_iter().chain(schema.columns.iter().cloned()).collect();
             samples.set_columns(columns, schema.layout.clone());
+        }
+        if replaced {
+            self.count_editions(&mut samples);
         }
         let growth = Growth { added, replaced, problems: draft.problems.count };
         if replaced {

@@ -110,6 +110,8 @@ pub struct Draft {
     pub stats: Vec<TensorStats>,
     /// Of what was left out.
     pub problems: Problems,
+    /// How many samples are new.
+    pub samples: usize,
     bad_rows: BadRows,
     class_limit: usize,
     /// Bytes that samples may still take.
@@ -127,6 +129,7 @@ impl Draft {
             chunks: Vec::new(),
             stats: Vec::new(),
             problems: Problems::new(limits.problems),
+            samples: 0,
             bad_rows: description.bad_rows,
             class_limit: limits.classes,
             room: limits.bytes.saturating_sub(held),
@@ -146,6 +149,7 @@ impl Draft {
             chunks: Vec::new(),
             stats: Vec::new(),
             problems: self.problems.emptied(),
+            samples: 0,
             ..*self
         };
         if let Some(schema) = &self.schema {
@@ -164,6 +168,7 @@ impl Draft {
         }
         self.encoders = fork.encoders;
         self.chunks.extend(fork.chunks);
+        self.samples += fork.samples;
         for (stats, other) in self.stats.iter_mut().zip(&fork.stats) {
             stats.merge(other);
         }
@@ -222,6 +227,7 @@ impl Draft {
             stats.look(values, holes.get(index).map_or(&[], Vec::as_slice));
         }
         self.charge(file, chunk.byte_len() as u64)?;
+        self.samples += chunk.len();
         self.chunks.push(chunk);
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::formats::images::Images;
 use crate::layout::FileLayout;
 use crate::plan::Column;
 use crate::problems::Problems;
+use crate::sources::{Sources, Span};
 use crate::split::Side;
 use crate::tensor::{DType, Element, Tensor, Values, each};
 use half::{bf16, f16};
@@ -52,6 +53,8 @@ pub struct Samples {
     len: usize,
     train: Arc<Vec<u32>>,
     test: Arc<Vec<u32>>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) edition: u64,
     images: Option<Arc<Images>>,
     bad_rows: BadRows,
     /// Of images that could not be decoded.
@@ -68,6 +71,8 @@ impl Samples {
             len: 0,
             train: Arc::default(),
             test: Arc::default(),
+            sources: Arc::default(),
+            edition: 0,
             images: images.map(Arc::new),
             bad_rows,
             problems: Arc::new(Mutex::new(problems)),
@@ -178,19 +183,19 @@ impl Samples {
     /// Digest of the samples in a range, for a record of what was learnt from: BLAKE3 over their bytes, tensor by tensor, and
     /// for images over their names and labels. It does not depend on how they came to be read.
     pub fn digest(&self, range: Range<usize>) -> String {
-        let range = range.start.min(self.len)..range.end.min(self.len);
+        format!("blake3:{}", self.hash(&[range]).to_hex())
+    }
+
+    /// Of the samples in these ranges, one after the other.
+    pub(crate) fn hash(&self, ranges: &[Range<usize>]) -> blake3::Hash {
+        let pieces: Vec<(&Chunk, Range<usize>)> =
+            ranges.iter().flat_map(|range| self.pieces(range)).collect();
         let mut whole = blake3::Hasher::new();
         let held = self.columns.len() - usize::from(self.images.is_some() && !self.columns.is_empty());
-        let parts = |start: usize, chunk: &Chunk| {
-            let from = range.start.max(start).min(start + chunk.len()) - start;
-            let to = range.end.max(start).min(start + chunk.len()) - start;
-            from..to.max(from)
-        };
         for tensor in 0..held {
             let mut hasher = blake3::Hasher::new();
             let mut bytes = Vec::with_capacity(8 * DIGESTED);
-            for (start, chunk) in self.starts.iter().zip(&self.chunks) {
-                let rows = parts(*start, chunk);
+            for (chunk, rows) in &pieces {
                 let width = chunk.values[tensor].len() / chunk.len().max(1);
                 each!(&chunk.values[tensor], values => for part in values[rows.start * width..rows.end * width].chunks(DIGESTED) {
                     bytes.clear();
@@ -200,14 +205,34 @@ impl Samples {
             }
             whole.update(hasher.finalize().as_bytes());
         }
-        for (start, chunk) in
-            self.starts.iter().zip(&self.chunks).filter(|(_, chunk)| !chunk.images.is_empty())
-        {
-            for name in &chunk.images[parts(*start, chunk)] {
+        for (chunk, rows) in pieces.into_iter().filter(|(chunk, _)| !chunk.images.is_empty()) {
+            for name in &chunk.images[rows] {
                 whole.update(name.as_bytes()).update(b"\n");
             }
         }
-        format!("blake3:{}", whole.finalize().to_hex())
+        whole.finalize()
+    }
+
+    /// A range by chunks, with the places in each.
+    fn pieces(&self, range: &Range<usize>) -> impl Iterator<Item = (&Chunk, Range<usize>)> {
+        let range = range.start.min(self.len)..range.end.min(self.len);
+        let from = self.starts.partition_point(|&start| start <= range.start).saturating_sub(1);
+        let chunks = self.starts[from..].iter().zip(&self.chunks[from..]);
+        let end = range.end;
+        chunks.take_while(move |(start, _)| **start < end).map(move |(&start, chunk)| {
+            let place = |index: usize| index.clamp(start, start + chunk.len()) - start;
+            (&**chunk, place(range.start)..place(range.end))
+        })
+    }
+
+    /// Where its samples came from, in their order.
+    pub fn spans(&self) -> impl Iterator<Item = Span<'_>> {
+        self.sources.spans()
+    }
+
+    /// Counts how often samples of the whole were replaced by others, or went.
+    pub fn edition(&self) -> u64 {
+        self.edition
     }
 
     pub(crate) fn images(&self) -> Option<Arc<Images>> {

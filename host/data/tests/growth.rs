@@ -87,7 +87,7 @@ fn a_file_that_is_cut_off_rewritten_or_replaced_is_read_anew() {
 fn a_last_row_without_its_end_is_taken_and_read_anew_should_it_go_on() {
     let folder = Folder::new();
     folder.write("d.csv", "a,y\n1,0\n2,1");
-    let mut dataset = folder.open("d.csv", described(json!({"label": "y"}))).unwrap();
+    let mut dataset = folder.open("d.csv", described(json!({"label": "y", "lastRow": "take"}))).unwrap();
     assert_eq!(values::<i64>(&dataset, "y"), [0, 1]);
     folder.append("d.csv", "\n3,2");
     assert_eq!(dataset.refresh().unwrap(), Growth { added: 1, replaced: false, problems: 0 });
@@ -98,6 +98,22 @@ fn a_last_row_without_its_end_is_taken_and_read_anew_should_it_go_on() {
     folder.write("d.csv", "a,y\n1,0\n2,1\n3,25\n");
     assert!(dataset.refresh().unwrap().replaced);
     assert_eq!(values::<i64>(&dataset, "y"), [0, 1, 25]);
+}
+
+#[test]
+fn a_file_that_is_seen_to_grow_has_its_last_row_wait() {
+    let folder = Folder::new();
+    folder.write("d.csv", "a,y\n1,0\n2,1");
+    let mut dataset = folder.open("d.csv", described(json!({"label": "y"}))).unwrap();
+    assert_eq!(values::<i64>(&dataset, "y"), [0, 1], "a finished file may end so");
+    folder.append("d.csv", "7\n3,2\n4");
+    assert!(dataset.refresh().unwrap().replaced);
+    assert_eq!(values::<i64>(&dataset, "y"), [0, 17, 2]);
+    let edition = |dataset: &sedge_data::Dataset| dataset.samples().spans().next().unwrap().edition;
+    assert_eq!(edition(&dataset), 0, "its other rows are what they were");
+    folder.append("d.csv", ",3\n5,");
+    assert_eq!(dataset.refresh().unwrap(), Growth { added: 1, replaced: false, problems: 0 });
+    assert_eq!(values::<i64>(&dataset, "y"), [0, 17, 2, 3]);
 }
 
 #[test]
@@ -172,4 +188,39 @@ fn batches_are_shuffled_by_their_seed_and_read_ahead() {
     drop(queue);
     let replayed = samples.batches_of(vec![3, 3, 4999, 6000], 10, None).next().unwrap().unwrap();
     assert_eq!(tensor::<i64>(&replayed, "y"), [3, 3, 4999]);
+}
+
+#[test]
+fn samples_are_told_by_their_file_and_a_file_that_was_rewritten_by_its_edition() {
+    let folder = Folder::new();
+    folder.write("d/a.csv", "v,y\n1,0\n2,1\n");
+    folder.write("d/b.csv", "v,y\n3,0\n");
+    let description = described(json!({"label": "y"}));
+    let mut dataset = folder.open("d", description.clone()).unwrap();
+    let spans = |dataset: &sedge_data::Dataset| -> Vec<(String, u64, u64, std::ops::Range<u32>)> {
+        let samples = dataset.samples();
+        samples.spans().map(|span| (span.source.to_owned(), span.edition, span.first, span.rows)).collect()
+    };
+    let of = |name: &str, edition, first, rows| (name.to_owned(), edition, first, rows);
+    folder.append("d/a.csv", "4,1\n");
+    dataset.refresh().unwrap();
+    assert_eq!(spans(&dataset), [of("a.csv", 0, 0, 0..2), of("b.csv", 0, 0, 2..3), of("a.csv", 0, 2, 3..4)]);
+    let again = folder.open("d", description).unwrap();
+    assert_eq!(spans(&again), [of("a.csv", 0, 0, 0..3), of("b.csv", 0, 0, 3..4)]);
+
+    // Written anew with more rows, and with others.
+    let replace = |content: &str| {
+        folder.write("new", content);
+        fs::rename(folder.path("new"), folder.path("d/a.csv")).unwrap();
+    };
+    replace("v,y\n1,0\n2,1\n4,1\n5,0\n");
+    assert!(dataset.refresh().unwrap().replaced);
+    assert_eq!(spans(&dataset), [of("a.csv", 0, 0, 0..4), of("b.csv", 0, 0, 4..5)]);
+    replace("v,y\n1,0\n2,7\n4,1\n5,0\n6,0\n");
+    assert!(dataset.refresh().unwrap().replaced);
+    assert_eq!(spans(&dataset), [of("a.csv", 1, 0, 0..5), of("b.csv", 0, 0, 5..6)]);
+    // One that goes leaves the others as they are.
+    fs::remove_file(folder.path("d/b.csv")).unwrap();
+    assert!(dataset.refresh().unwrap().replaced);
+    assert_eq!(spans(&dataset), [of("a.csv", 1, 0, 0..5)]);
 }

@@ -271,6 +271,10 @@ impl Rounds {
     /// The rows of `source` were replaced by others: they are counted from 0, and all of them are new.
     pub fn replaced(&mut self, source: &str) {
         let mut known = self.state.seen.forget(source) | self.state.assessed.forget(source);
+        // What a round in progress trains on was new then, and is not what there is now.
+        if let Some(round) = &mut self.state.current {
+            known |= round.rows.forget(source);
+        }
         for version in &mut self.state.versions {
             known |= version.until.forget(source);
         }

@@ -41,7 +41,8 @@ impl Site {
         for below in ["data", "datasets/stream", "datasets/hard"] {
             fs::create_dir_all(folder.path().join(below)).unwrap();
         }
-        let open = |below: &str| Dir::open_ambient_dir(folder.path().join(below), ambient_authority()).unwrap();
+        let open =
+            |below: &str| Dir::open_ambient_dir(folder.path().join(below), ambient_authority()).unwrap();
         let site = folder.path().join("datasets");
         fs::write(site.join("stream/a.csv"), format!("{HEADING}1,2,0\n3,4,1\n")).unwrap();
         fs::write(site.join("one.csv"), format!("{HEADING}1,2,0\n")).unwrap();
@@ -133,15 +134,22 @@ async fn what_is_refused_leaves_nothing() {
     ])
     .await;
     let mut elsewhere = dataset("store", "", node::Format::Csv, "label");
-    elsewhere.elsewhere =
-        Some(node::dataset::Elsewhere::Http(node::Http { url: "http://127.0.0.1:9/a.csv".to_owned(), ..Default::default() }));
+    elsewhere.elsewhere = Some(node::dataset::Elsewhere::Http(node::Http {
+        url: "http://127.0.0.1:9/a.csv".to_owned(),
+        ..Default::default()
+    }));
     let row = format!("{HEADING}1,2,0\n");
     for (name, content, reason, why) in [
         ("farm/stream", "p0,label\n1,0\n", "NoSuchColumn", "\"p1\" missing"),
         ("farm/stream", "p0,p1,label\n1,x,0\n", "Malformed", "mine.csv:2: column 2 (\"p1\"): \"x\" is not"),
         ("farm/stream", "p0,p1,label\n1,2,5\n", "Malformed", "import with --new-labels"),
         ("farm/hard", &row, "DatasetUnsuitable", "the files of farm/hard are npz, this one is csv"),
-        ("farm/one", &row, "DatasetUnsuitable", "its path must be a folder: on the node, move the file into one, `one/one.csv` say"),
+        (
+            "farm/one",
+            &row,
+            "DatasetUnsuitable",
+            "its path must be a folder: on the node, move the file into one, `one/one.csv` say",
+        ),
         ("farm/nobody", &row, "DatasetNotFound", "farm/nobody is not a dataset of this node"),
         ("farm/../../etc", &row, "DatasetNotFound", "not a dataset of this node"),
     ] {

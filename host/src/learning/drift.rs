@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use sedge_drift::Columns;
+use sedge_learning::Rows;
 
+use super::Sources;
 use super::task::DriftTask;
 use crate::data::{Dataset, Split};
 use crate::nn::{DType, Tensor};
@@ -17,14 +19,14 @@ pub(crate) struct Drift {
     task: DriftTask,
     columns: Option<Columns>,
     /// The rows that it was given for what came before end here.
-    learnt: u64,
+    learnt: Rows,
     /// The rows that it has seen end here.
-    seen: u64,
+    seen: Rows,
 }
 
 impl Drift {
     pub fn new(task: DriftTask) -> Self {
-        Self { task, columns: None, learnt: 0, seen: 0 }
+        Self { task, columns: None, learnt: Rows::default(), seen: Rows::default() }
     }
 
     pub fn task(&self) -> &DriftTask {
@@ -33,15 +35,19 @@ impl Drift {
 
     /// The score of the rows from `trained` on, against those before. None: there are too few. Err: the rows are nothing
     /// that it can watch.
-    pub fn score(&mut self, dataset: &Arc<Dataset>, trained: u64) -> Result<Option<f64>, String> {
-        let rows = dataset.size(Split::All) as u64;
-        if self.learnt != trained || self.seen > rows {
+    pub fn score(
+        &mut self,
+        dataset: &Arc<Dataset>,
+        sources: &Sources,
+        trained: &Rows,
+    ) -> Result<Option<f64>, String> {
+        let rows = sources.rows();
+        if self.learnt != *trained || self.seen.iter().any(|(source, seen)| seen > rows.of(source)) {
             self.columns = None;
         }
-        let from = if self.columns.is_some() { self.seen } else { trained };
         if self.columns.is_none() {
-            (self.learnt, self.seen) = (trained, trained);
-            let (before, width) = features(dataset, 0, trained.min(rows))?;
+            (self.learnt, self.seen) = (trained.clone(), trained.clone());
+            let (before, width) = features(dataset, sources.before(trained))?;
             if width == 0 {
                 return Ok(None);
             }
@@ -53,7 +59,7 @@ impl Drift {
             self.columns = Some(columns);
         }
         let Some(columns) = &mut self.columns else { return Ok(None) };
-        let (arrived, _) = features(dataset, from, rows)?;
+        let (arrived, _) = features(dataset, sources.since(&self.seen))?;
         columns.update(&arrived);
         self.seen = rows;
         Ok(columns.judgement().map(|(_, judgement)| judgement.score))
@@ -61,7 +67,7 @@ impl Drift {
 }
 
 /// The features of rows, one row after the other, and how many a row has: all columns of floating point, side by side.
-fn features(dataset: &Arc<Dataset>, first: u64, end: u64) -> Result<(Vec<f32>, usize), String> {
+fn features(dataset: &Arc<Dataset>, indices: Vec<u32>) -> Result<(Vec<f32>, usize), String> {
     let is_float = |dtype| matches!(dtype, DType::F32 | DType::F64);
     let columns = dataset.columns().iter().filter(|column| is_float(column.dtype));
     let width: usize = columns.map(|column| column.shape.iter().product::<usize>()).sum();
@@ -69,8 +75,7 @@ fn features(dataset: &Arc<Dataset>, first: u64, end: u64) -> Result<(Vec<f32>, u
         return Err("the dataset has no features of floating point to detect drift on".to_owned());
     }
     let mut rows = Vec::new();
-    let range = u32::try_from(first).unwrap_or(u32::MAX)..u32::try_from(end).unwrap_or(u32::MAX);
-    let part = dataset.part(range.collect(), Vec::new());
+    let part = dataset.part(indices, Vec::new());
     let mut batches = part.batches(Split::Train, BATCH, None);
     while let Some(batch) = batches.try_next()? {
         let tensors: Vec<Vec<f32>> = batch.iter().filter_map(|(_, tensor)| floats(tensor)).collect();

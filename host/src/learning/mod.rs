@@ -10,6 +10,7 @@
 mod deployments;
 mod drift;
 mod record;
+mod sources;
 mod status;
 mod sweep;
 mod task;
@@ -17,6 +18,7 @@ mod task;
 pub(crate) use deployments::{Deployed, Deployments};
 pub(crate) use drift::Drift;
 pub(crate) use record::{Kept, Record, RecordError};
+pub(crate) use sources::Sources;
 pub(crate) use status::{Wants, metrics_of, status};
 pub(crate) use sweep::sweep;
 pub(crate) use task::{AssessTask, EvaluatorTask, Task};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sedge_learning::{Evaluated, Metrics, Rows};
+use sedge_learning::{Evaluated, MOST_SOURCES, Metrics, Rows};
 use tokio_util::sync::CancellationToken;
 
 use super::definition::Definition;
@@ -12,7 +12,7 @@ use super::run::datasets;
 use super::{Context, Ended, Reporter, fetch};
 use crate::artifacts::{Artifact, ArtifactError};
 use crate::data::{Dataset, Split};
-use crate::learning::EvaluatorTask;
+use crate::learning::{EvaluatorTask, Sources};
 use crate::model::{Model, Weights};
 use crate::runtime::{Component, Evaluator, Grants, Report};
 
@@ -46,16 +46,13 @@ impl Measure<'_> {
             weights_of(self.context, &self.definition, deployed).await?,
         ];
         let on = |datasets: Datasets| self.on(&component, &weights, datasets);
-        let rows = found.values().map(|dataset| dataset.size(Split::All) as u64).max().unwrap_or_default();
-        let before = u32::try_from(earlier.of("")).unwrap_or(u32::MAX);
-        let old: Datasets =
-            found.iter().map(|(name, dataset)| (name.clone(), until(dataset, before))).collect();
+        let (rows, old) = counted(&found, earlier);
         let [candidate, deployed] = on(found).await?;
         let mut measured = Evaluated {
             samples: candidate.samples,
             candidate: metrics(candidate),
             deployed: metrics(deployed),
-            rows: Rows::of_one(rows),
+            rows,
             evaluator: self.evaluator.plugin.digest.to_string().parse().ok(),
             ..Evaluated::default()
         };
@@ -91,10 +88,31 @@ fn metrics(report: Report) -> Metrics {
     report.metrics.into_iter().map(|metric| (metric.name, metric.value)).collect()
 }
 
-/// The samples before `end`.
-fn until(dataset: &Dataset, end: u32) -> Arc<Dataset> {
-    let before = |split| dataset.rows(split).iter().copied().filter(|row| *row < end).collect();
-    dataset.part(before(Split::Train), before(Split::Test))
+/// How many rows each source has; and the datasets with the rows before `earlier` alone. Where there are several datasets,
+/// a source is named by its dataset too.
+fn counted(datasets: &Datasets, earlier: &Rows) -> (Rows, Datasets) {
+    let several = datasets.len() > 1;
+    let named = |dataset: &str, source: &str| match (several, source) {
+        (false, _) => source.to_owned(),
+        (true, "") => dataset.to_owned(),
+        (true, _) => format!("{dataset}/{source}"),
+    };
+    let (mut rows, mut old) = (BTreeMap::new(), Datasets::new());
+    for (name, dataset) in datasets {
+        let sources = Sources::of(dataset, MOST_SOURCES / datasets.len());
+        let now = sources.rows();
+        rows.extend(now.iter().map(|(source, rows)| (named(name, source), rows)));
+        let ends = now.iter().map(|(source, _)| (source, 0..earlier.of(&named(name, source))));
+        let mut before = sources.select(ends);
+        before.sort_unstable();
+        let of = |split| {
+            let rows = dataset.rows(split);
+            rows.iter().copied().filter(|row| before.binary_search(row).is_ok()).collect()
+        };
+        old.insert(name.clone(), dataset.part(of(Split::Train), of(Split::Test)));
+    }
+    // Names too long to be kept: there is nothing that later measurements could tell apart.
+    (Rows::try_from(rows).unwrap_or_default(), old)
 }
 
 /// The weights of a version.

@@ -79,7 +79,8 @@ pub struct DatasetSpec {
     /// What happens to a row that is not as it should be: `refuse`, the default, or `skip`.
     #[serde(default)]
     pub bad_rows: BadRows,
-    /// What happens to a text file's last row while no end of line follows it: `take`, the default, or `wait`.
+    /// What happens to a text file's last row while no end of line follows it: `take`, `wait`, or `auto`, the
+    /// default: it is taken until a file is seen to grow.
     #[serde(default)]
     pub last_row: LastRow,
 }

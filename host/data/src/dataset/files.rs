@@ -72,6 +72,16 @@ impl Dataset {
         Ok(if gone { None } else { Some(steps) })
     }
 
+    /// Whether a file goes on in the middle of a row that was taken for its last.
+    pub(super) fn went_on(&self, listing: &Listing) -> bool {
+        listing.entries.iter().any(|entry| {
+            let before = self.files.get(&entry.key);
+            before.is_some_and(|file| {
+                file.cursor.open && file.entry.identity == entry.identity && file.entry.size < entry.size
+            })
+        })
+    }
+
     /// Whether what was read of a file is still there, with more after it.
     fn has_grown(&self, file: &File, entry: &Entry) -> Result<bool, DataError> {
         let offset = file.cursor.offset;

@@ -46,8 +46,10 @@ pub enum BadRows {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LastRow {
-    /// It is a row: the file is finished. Should it go on in the middle of that row after all, it is read anew.
+    /// It is a row until one of the dataset's files is seen to grow; from then on it waits.
     #[default]
+    Auto,
+    /// It is a row: the file is finished. Should it go on in the middle of that row after all, it is read anew.
     Take,
     /// It waits for its end: somebody is writing it.
     Wait,

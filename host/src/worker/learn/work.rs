@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Learner, Work, kept};
 use crate::artifacts::{Artifact, MadeModel};
 use crate::data::{Dataset, Split};
-use crate::learning::Deployed;
+use crate::learning::{Deployed, Sources};
 use crate::model::Weights;
 use crate::runtime::{Grants, Reason, Trainer, Update};
 use crate::worker::measure::{Measure, weights_of};
@@ -86,7 +86,7 @@ impl<'a> Learner<'a> {
     }
 
     fn train(&self, train: &Train, cancel: CancellationToken) -> futures::future::BoxFuture<'a, Done> {
-        let rows = Rows::of(&self.dataset, train, |may| self.record.rounds.replay(may));
+        let rows = Rows::of(&self.dataset, &self.sources, train, |may| self.record.rounds.replay(may));
         let (context, definition, reporter) = (self.context, self.definition.clone(), self.reporter.clone());
         let (dataset, model, first) =
             (Arc::clone(&self.dataset), Arc::clone(&self.model), self.first.clone());
@@ -224,25 +224,27 @@ impl<'a> Learner<'a> {
 struct Rows {
     /// To train on: its own and earlier ones, without those held out.
     train: Vec<u32>,
-    /// Its own, those held out included.
+    /// Its own, those held out included, source by source.
     own: Vec<u32>,
 }
 
 impl Rows {
     fn of(
         dataset: &Dataset,
+        sources: &Sources,
         train: &Train,
         replay: impl FnOnce(&dyn Fn(&str, u64) -> bool) -> std::collections::BTreeMap<String, Vec<u64>>,
     ) -> Self {
-        let index = |row: u64| u32::try_from(row).unwrap_or(u32::MAX);
-        let range = train.data.of("").map_or(0..0, |range| index(range.first)..index(range.end));
+        let own = sources.within(&train.data);
         let trainable = dataset.rows(Split::Train);
-        let mut rows: Vec<u32> = trainable.iter().copied().filter(|row| range.contains(row)).collect();
-        let earlier = replay(&|_, row| trainable.binary_search(&index(row)).is_ok());
-        rows.extend(earlier.into_values().flatten().map(index));
+        let may = |row: u32| trainable.binary_search(&row).is_ok();
+        let mut rows: Vec<u32> = own.iter().copied().filter(|row| may(*row)).collect();
+        for (source, places) in replay(&|source, place| sources.find(source, place).is_some_and(may)) {
+            rows.extend(places.into_iter().filter_map(|place| sources.find(&source, place)));
+        }
         rows.sort_unstable();
         rows.dedup();
-        Self { train: rows, own: range.collect() }
+        Self { train: rows, own }
     }
 }
 
@@ -268,7 +270,7 @@ pub(super) fn digest_of(weights: &Weights) -> Digest {
 }
 
 /// Of rows: their tensors' names and bytes, batch by batch.
-fn data_digest(dataset: &Arc<Dataset>, rows: Vec<u32>) -> Option<Digest> {
+pub(super) fn data_digest(dataset: &Arc<Dataset>, rows: Vec<u32>) -> Option<Digest> {
     let part = dataset.part(rows, Vec::new());
     let mut batches = part.batches(Split::Train, BATCH, None);
     let mut hasher = sha2::Sha256::new();

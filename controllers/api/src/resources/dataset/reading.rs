@@ -233,8 +233,10 @@ pub enum BadRows {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LastRow {
-    /// It is a row; should it go on after all, it is read anew.
+    /// It is a row until one of the dataset's files is seen to grow; from then on it waits.
     #[default]
+    Auto,
+    /// It is a row; should it go on after all, it is read anew.
     Take,
     /// It waits for its end.
     Wait,

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use sedge_testbed::joint::{HeldOut, ask};
 use sedge_testbed::{Built, Platform, eventually, root};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(180);
+use super::{PATIENCE, data, dataset, deployed, job, lines, prepared, table, version};
+
 /// Digits that the service is asked about, all of which it keeps.
 const HARD: usize = 60;
 /// Those of them that somebody labels.
@@ -17,58 +17,13 @@ const LABELLED: usize = 54;
 
 /// `queue` changes nothing but the revision: one that ends writes the examples that it has.
 fn manifest(queue: u32) -> String {
-    format!(
-        "---
-apiVersion: sedge.dev/v1alpha1
-kind: Dataset
-metadata: {{name: stream}}
-spec: {{node: edge-1, path: stream, format: csv, label: label, split: {{test: 0.25, seed: 3}}}}
----
-apiVersion: sedge.dev/v1alpha1
-kind: Dataset
-metadata: {{name: hard}}
-spec: {{node: edge-1, path: hard, format: npz}}
----
-apiVersion: sedge.dev/v1alpha1
-kind: Dataset
-metadata: {{name: single}}
-spec: {{node: edge-1, path: single.csv, format: csv, label: label}}
----
-apiVersion: sedge.dev/v1alpha1
-kind: IncrementalLearningJob
-metadata: {{name: digits}}
-spec:
-  dataset: stream
-  model: digits-mlp:1
-  train:
-    plugin: sgd-trainer:0.1.0
-    parameters: {{epochs: 15, learningRate: 0.1}}
-    trigger: {{condition: {{metric: newSamples, operator: '>=', threshold: 50}}}}
-    replay: {{share: 0.3}}
-  evaluate:
-    plugin: evaluator:0.1.0
-    trigger: {{expression: 'difference.accuracy > -0.5'}}
-  deploy:
-    inferencer:
-      plugin: onnx-inferencer:0.1.0
-      queue: {queue}
-      rollout: {{probation: 500ms}}
-      hardExampleMining:
-        miner: always
-        keep: {{dataset: hard}}
-"
-    )
-}
-
-fn deployed(platform: &Platform, number: u64) -> Result<Value> {
-    let mut last = Value::Null;
-    eventually(&format!("version {number} to serve"), PATIENCE, || {
-        last = platform.cli.get("incrementallearningjobs digits")?["status"].clone();
-        Ok(last["learning"]["deployed"] == number)
-    })
-    .map_err(|error| platform.with_logs(error.context(last.to_string())))?;
-    let versions = last["learning"]["versions"].as_array().context("versions")?;
-    versions.iter().find(|version| version["number"] == number).cloned().context("the version is on record")
+    let mining = "      hardExampleMining: {miner: always, keep: {dataset: hard}}\n";
+    let job = job("", &format!("      queue: {queue}\n{mining}"))
+        .replace("threshold: 100", "threshold: 50")
+        .replace("difference.accuracy > -0.05", "difference.accuracy > -1.0");
+    let hard = "---\napiVersion: sedge.dev/v1alpha1\nkind: Dataset\nmetadata: {name: hard}\n\
+                spec: {node: edge-1, path: hard, format: npz}\n";
+    dataset("stream", "edge-1", "stream") + &dataset("single", "edge-1", "single.csv") + hard + &job
 }
 
 fn samples(platform: &Platform, dataset: &str, count: usize) -> Result<()> {
@@ -90,18 +45,14 @@ fn known() -> Result<HashMap<String, String>> {
 #[test]
 fn hard_examples_are_labelled_and_the_next_round_learns_from_them() -> Result<()> {
     let built = Built::from_environment()?;
-    let platform = Platform::up(&built, 1)?;
-    platform.push_plugins(&["sgd-trainer", "evaluator", "onnx-inferencer"])?;
-    platform.push_digits_model()?;
-    let digits = fs::read_to_string(root().join("tests/data/digits.csv"))?;
-    let head: Vec<&str> = digits.lines().take(601).collect();
+    let platform = prepared(&built, 1)?;
     let folder = platform.datasets("edge-1");
     fs::create_dir_all(folder.join("stream"))?;
-    fs::write(folder.join("stream/first.csv"), head.join("\n") + "\n")?;
-    fs::write(folder.join("single.csv"), head[..21].join("\n") + "\n")?;
+    fs::write(folder.join("stream/first.csv"), table(0..600)?)?;
+    fs::write(folder.join("single.csv"), table(0..20)?)?;
     platform.cli.apply(&manifest(64))?;
     let first = deployed(&platform, 1)?;
-    assert_eq!((&first["data"][0]["first"], &first["data"][0]["end"]), (&0.into(), &600.into()), "{first}");
+    assert_eq!(data(version(&first, 1)?), Some(0..600), "{first}");
     platform.cli.run(&["wait", "jis/digits", "--for", "condition=RolledOut", "--timeout", "2m"])?;
 
     // Digits that nobody has labelled yet.
@@ -118,7 +69,8 @@ fn hard_examples_are_labelled_and_the_next_round_learns_from_them() -> Result<()
     let said = platform.cli.run(&["dataset", "export", "hard", "--like", "stream", "-o", &path])?;
     assert!(said.contains("exported 60 samples") && said.contains("fill in `label`"), "{said}");
     let file = fs::read_to_string(&out)?;
-    assert_eq!(file.lines().next(), digits.lines().next(), "the columns are the stream's");
+    let heading = table(0..0)?;
+    assert_eq!(file.lines().next(), heading.lines().next(), "the columns are the stream's");
 
     // Labelled, but for the last of them.
     let known = known()?;
@@ -136,13 +88,11 @@ fn hard_examples_are_labelled_and_the_next_round_learns_from_them() -> Result<()
     assert!(again.contains("came in before, as stream/labelled-"), "{again}");
 
     let second = deployed(&platform, 2)?;
-    let new: u64 = second["data"]
-        .as_array()
-        .context("its data")?
-        .iter()
-        .filter_map(|range| Some(range["end"].as_u64()? - range["first"].as_u64()?))
-        .sum();
-    assert_eq!((new, &second["parent"]), (LABELLED as u64, &1.into()), "{second}");
+    let two = version(&second, 2)?;
+    assert_eq!((data(two), &two["parent"]), (Some(0..LABELLED as u64), &1.into()), "{two}");
+    let source = two["data"][0]["source"].as_str().context("its source")?;
+    assert!(source.starts_with("labelled-") && source.ends_with(".csv"), "{two}");
+    assert!(two["replayed"].as_u64() > Some(0), "{two}");
     samples(&platform, "stream", 600 + LABELLED)?;
 
     // Some more of them have a label later; and a file that is dropped into the folder does as well.
@@ -151,7 +101,7 @@ fn hard_examples_are_labelled_and_the_next_round_learns_from_them() -> Result<()
     fs::write(&out, labelled.replace(&format!("{line}\n"), &format!("{line}{label}\n")))?;
     let said = platform.cli.run(&["dataset", "import", "stream", &path])?;
     assert!(said.starts_with("1 row of 60 came in, 5 have no label yet, 54 were there before"), "{said}");
-    fs::write(folder.join("dropped"), format!("{}\n{line}{label}\n", head[0]))?;
+    fs::write(folder.join("dropped"), heading + &lines(700..701)?)?;
     fs::rename(folder.join("dropped"), folder.join("stream/dropped.csv"))?;
     samples(&platform, "stream", 600 + LABELLED + 2)
 }

@@ -1,0 +1,91 @@
+//! What a learner looks at before it asks what is to be done: the dataset as it is now, drift, the share of hard examples.
+
+use std::sync::Arc;
+
+use sedge_learning::{Figures, MOST_SOURCES};
+
+use super::{Learner, TRAIN, work};
+use crate::data::Dataset;
+use crate::learning::{Drift, Sources};
+use crate::worker::run::datasets;
+
+impl Learner<'_> {
+    /// The dataset as it is now, and the figures.
+    pub(super) async fn look(&mut self) {
+        match datasets(self.context, &self.definition.datasets).map(|mut found| found.remove(TRAIN)) {
+            Ok(Some(dataset)) => self.take(dataset),
+            // What there was is gone on with until it is there again.
+            Ok(None) => {}
+            Err((reason, message)) => {
+                tracing::debug!(reason, message, "the dataset is not there at the moment")
+            }
+        }
+        self.figures = Figures {
+            rows: self.sources.rows(),
+            drift: self.drift().await,
+            hard_share: match self.serves() {
+                Some(worker) => self.context.deployments.hard_share(&worker),
+                None => self.task.hard_share,
+            },
+        };
+    }
+
+    /// What there is of the dataset now. Rows that were replaced by others are new.
+    fn take(&mut self, dataset: Arc<Dataset>) {
+        if Arc::ptr_eq(&self.dataset, &dataset) {
+            return;
+        }
+        let sources = Arc::new(Sources::of(&dataset, MOST_SOURCES));
+        for source in sources.replaced(&self.sources) {
+            self.record.rounds.replaced(source);
+            self.reporter.line(&format!("{} was replaced: its rows are new", shown(source)));
+        }
+        (self.dataset, self.sources) = (dataset, sources);
+    }
+
+    /// After a start: whether the rows that were trained on last are those that there are.
+    pub(super) async fn recognise(&mut self) {
+        let trained =
+            self.record.rounds.versions().iter().rev().find(|version| version.data_digest.is_some());
+        let Some((data, digest)) =
+            trained.and_then(|version| Some((version.data.clone(), version.data_digest.clone()?)))
+        else {
+            return;
+        };
+        let (dataset, rows) = (Arc::clone(&self.dataset), self.sources.within(&data));
+        // Of files that went, or became shorter, there is nothing to compare.
+        if rows.len() as u64 != data.len() {
+            return;
+        }
+        let now = tokio::task::spawn_blocking(move || work::data_digest(&dataset, rows)).await;
+        if now.ok().flatten().is_some_and(|now| now != digest) {
+            for (source, _) in data.iter() {
+                self.record.rounds.replaced(source);
+                let name = shown(source);
+                self.reporter.line(&format!("{name} is not what was trained on: its rows are new"));
+            }
+        }
+    }
+
+    async fn drift(&mut self) -> Option<f64> {
+        let task = self.task.drift.clone()?;
+        let mut drift =
+            self.drift.take().filter(|drift| *drift.task() == task).unwrap_or_else(|| Drift::new(task));
+        let (dataset, sources) = (Arc::clone(&self.dataset), Arc::clone(&self.sources));
+        let trained = self.record.rounds.deployed().until.clone();
+        let scored = tokio::task::spawn_blocking(move || {
+            let score = drift.score(&dataset, &sources, &trained);
+            (drift, score)
+        });
+        let (drift, score) = scored.await.ok()?;
+        self.drift = Some(drift);
+        score.unwrap_or_else(|why| {
+            self.reporter.line(&format!("drift is not known: {why}"));
+            None
+        })
+    }
+}
+
+fn shown(source: &str) -> &str {
+    if source.is_empty() { "the dataset" } else { source }
+}

@@ -1,0 +1,88 @@
+//! Datasets that grow while jobs watch them.
+
+use std::fs;
+use std::io::Write as _;
+
+use anyhow::Result;
+use sedge_testbed::{Built, Platform, eventually};
+
+use super::{
+    PATIENCE, answers_as, data, dataset, deployed, deployed_by, job, lines, place, prepared, table, version,
+};
+
+/// A job whose every candidate is deployed.
+fn endless() -> String {
+    job("", "").replace("difference.accuracy > -0.05", "difference.accuracy > -1.0")
+}
+
+/// Add to the stream of edge-1, in one go.
+fn append(platform: &Platform, text: &str) -> Result<()> {
+    let path = platform.datasets("edge-1").join("stream.csv");
+    Ok(fs::OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())?)
+}
+
+fn has_samples(platform: &Platform, samples: u64) -> Result<()> {
+    let mut last = serde_json::Value::Null;
+    eventually(&format!("{samples} samples"), PATIENCE, || {
+        last = platform.cli.get("datasets stream")?["status"].clone();
+        Ok(last["samples"] == samples)
+    })
+    .map_err(|error| platform.with_logs(error.context(last.to_string())))
+}
+
+#[test]
+fn appended_rows_are_learnt_and_a_half_written_one_waits() -> Result<()> {
+    let built = Built::from_environment()?;
+    let platform = prepared(&built, 1)?;
+    place(&platform, "edge-1", "stream.csv", 600)?;
+    platform.cli.apply(&(dataset("stream", "edge-1", "stream.csv") + &endless()))?;
+    deployed(&platform, 1)?;
+
+    // Its writer is in the middle of the last row.
+    let more = lines(600..900)?;
+    let (written, rest) = more.split_at(more.len() - 20);
+    append(&platform, written)?;
+    let second = deployed(&platform, 2)?;
+    assert_eq!(data(version(&second, 2)?), Some(600..899), "{second}");
+    append(&platform, rest)?;
+    has_samples(&platform, 900)?;
+
+    // Another file in its place that begins with the same rows has grown; one with other rows is new from its first on.
+    let folder = platform.datasets("edge-1");
+    let replace = |text: String| -> Result<()> {
+        fs::write(folder.join("next"), text)?;
+        Ok(fs::rename(folder.join("next"), folder.join("stream.csv"))?)
+    };
+    replace(table(0..1_200)?)?;
+    let third = deployed(&platform, 3)?;
+    assert_eq!(data(version(&third, 3)?), Some(899..1_200), "{third}");
+    replace(table(200..1_700)?)?;
+    let fourth = deployed(&platform, 4)?;
+    assert_eq!(data(version(&fourth, 4)?), Some(0..1_500), "{fourth}");
+    Ok(())
+}
+
+#[test]
+fn two_jobs_learn_from_one_dataset() -> Result<()> {
+    let built = Built::from_environment()?;
+    let platform = prepared(&built, 1)?;
+    place(&platform, "edge-1", "stream.csv", 600)?;
+    let twin = endless().replace("metadata: {name: digits}", "metadata: {name: twin}");
+    platform.cli.apply(&(dataset("stream", "edge-1", "stream.csv") + &endless() + &twin))?;
+    for name in ["digits", "twin"] {
+        let report = deployed_by(&platform, name, 1)?;
+        answers_as(name, &platform, "edge-1", &report, 1)?;
+    }
+    append(&platform, &lines(600..800)?)?;
+    for name in ["digits", "twin"] {
+        let report = deployed_by(&platform, name, 2)?;
+        assert_eq!(data(version(&report, 2)?), Some(600..800), "{report}");
+    }
+
+    // One goes, and the other goes on.
+    platform.cli.run(&["delete", "ilj", "digits"])?;
+    append(&platform, &lines(800..1_000)?)?;
+    let report = deployed_by(&platform, "twin", 3)?;
+    assert_eq!(data(version(&report, 3)?), Some(800..1_000), "{report}");
+    answers_as("twin", &platform, "edge-1", &report, 3)
+}
