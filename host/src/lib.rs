@@ -6,6 +6,7 @@
 //!     └────status─────────┘        │  └─────────┴──▶ data, model, artifacts
 //!                                  ├──▶ federation ◀──gRPC──▶ other nodes
 //!                                  └──▶ serving ◀──REST, gRPC── applications, other nodes
+//!  manager ◀──samples to be labelled, labelled rows──▶ link ──▶ labelling ──▶ files of datasets
 //! ```
 
 pub mod artifacts;

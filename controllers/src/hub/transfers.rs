@@ -122,15 +122,14 @@ impl Hub {
         let place = Place { waiting: &self.inner.transfers, id: id.clone() };
         self.inner.transfers.0.lock().insert(id.clone(), arrives);
         let request = TransferRequest { id, dataset, what: Some(what) };
-        if asked.requests.send(request).await.is_err() {
-            return Err(TransferError::NotInTouch { node });
-        }
-        let line = timeout(DIAL_WITHIN, line).await;
+        let dialled = async {
+            let sent = asked.requests.send(request).await;
+            if sent.is_ok() { line.await.ok() } else { None }
+        };
+        let line = timeout(DIAL_WITHIN, dialled).await.ok().flatten();
         drop(place);
-        match line {
-            Ok(Ok(line)) => Ok(Line { _permit: Some(permit), node, ..line }),
-            Ok(Err(_)) | Err(_) => Err(TransferError::Silent { node }),
-        }
+        let Some(line) = line else { return Err(TransferError::Silent { node }) };
+        Ok(Line { _permit: Some(permit), node, ..line })
     }
 }
 

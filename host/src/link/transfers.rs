@@ -91,10 +91,24 @@ async fn transfer(
     if let Some(authorization) = authorization {
         dial.metadata_mut().insert("authorization", authorization);
     }
-    let down = client.transfer(dial).await.map_err(|status| status.message().to_owned())?.into_inner();
-    let dataset = request.dataset;
-    match request.what {
-        Some(What::Layout(_)) => match desk.layout(&dataset).await {
+    let mut down = client.transfer(dial).await.map_err(|status| status.message().to_owned())?.into_inner();
+    let answered = answer(&desk, &request.dataset, request.what, &up, &mut down).await;
+    drop(up);
+    // Until the manager has read it all and hangs up: a stream that is let go before is cut off in both directions. What it
+    // still sends, not knowing of a refusal yet, is let go.
+    while let Ok(Some(_)) = down.message().await {}
+    answered
+}
+
+async fn answer(
+    desk: &Desk,
+    dataset: &str,
+    what: Option<What>,
+    up: &Up,
+    down: &mut Streaming<ManagerPiece>,
+) -> Result<(), String> {
+    match what {
+        Some(What::Layout(_)) => match desk.layout(dataset).await {
             Ok(layout) => {
                 let bytes = layout.len() as u64;
                 up.say(Piece::Answer(TransferAnswer { bytes, ..TransferAnswer::default() })).await?;
@@ -109,19 +123,19 @@ async fn transfer(
             let made = match form(wanted.form()) {
                 Ok(form) => {
                     let wanted = Wanted { form, like: wanted.like, latest: wanted.latest };
-                    desk.export(&dataset, wanted).await
+                    desk.export(dataset, wanted).await
                 }
                 Err(refusal) => Err(refusal),
             };
             match made {
                 Ok((made, answer)) => {
                     up.say(Piece::Answer(answer)).await?;
-                    send(&up, made.file.try_clone().map_err(|error| error.to_string())?, made.bytes).await
+                    send(up, made.file.try_clone().map_err(|error| error.to_string())?, made.bytes).await
                 }
                 Err(refusal) => up.say(refused(refusal)).await,
             }
         }
-        Some(What::Labelled(labelled)) => match take(&desk, &dataset, labelled, down).await? {
+        Some(What::Labelled(labelled)) => match take(desk, dataset, labelled, down).await? {
             Ok(answer) => up.say(Piece::Answer(answer)).await,
             Err(refusal) => up.say(refused(refusal)).await,
         },
@@ -154,7 +168,7 @@ async fn take(
     desk: &Desk,
     dataset: &str,
     labelled: Labelled,
-    mut down: Streaming<ManagerPiece>,
+    down: &mut Streaming<ManagerPiece>,
 ) -> Result<Result<TransferAnswer, Refusal>, String> {
     let (form, mut received) = match form(labelled.form()).and_then(|form| Ok((form, desk.receive()?))) {
         Ok(begun) => begun,

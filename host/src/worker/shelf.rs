@@ -8,6 +8,7 @@
 //! when it started; what is added is there for the next.
 
 mod definition;
+mod held;
 mod status;
 
 use std::collections::BTreeMap;
@@ -25,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::definition::{Definition, definition};
+pub(crate) use self::held::Held;
 use super::Board;
 use crate::data::Dataset;
-use crate::labelling::Refusal;
 use crate::link::backoff::Backoff;
 
 /// What there is of a dataset.
@@ -39,21 +40,6 @@ pub(crate) enum Copy {
     Ready(Arc<Dataset>),
     /// Not read, and why: CamelCase word and sentence.
     Failed(&'static str, String),
-}
-
-/// A dataset as who brings samples or takes them has to know it.
-pub(crate) struct Held {
-    /// namespace/name
-    pub name: String,
-    /// Its samples, where there are some.
-    pub dataset: Option<Arc<Dataset>>,
-    /// With the classes that were learnt.
-    pub description: Arc<Description>,
-    /// The node's dataset directory, and the path below it.
-    pub folder: Arc<Dir>,
-    pub path: String,
-    /// It lies in a store or on a server, and not there.
-    pub elsewhere: bool,
 }
 
 struct Book {
@@ -142,38 +128,6 @@ impl Shelf {
         }
         let made = self.folder.create_dir_all(&wanted.path).and_then(|()| self.folder.open_dir(&wanted.path));
         made.map_err(|error| ("DatasetUnsuitable", format!("{key}: the folder {}: {error}", wanted.path)))
-    }
-
-    /// A dataset, for who brings samples or takes them.
-    pub(crate) fn held(&self, key: &str) -> Result<Held, Refusal> {
-        let found = self.books.lock().get(key).map(|book| {
-            let dataset =
-                if let Copy::Ready(dataset) = &book.copy { Some(Arc::clone(dataset)) } else { None };
-            (book.wanted.clone(), dataset, book.description.clone())
-        });
-        let (wanted, dataset, description) = found.ok_or_else(|| {
-            Refusal::new(
-                "DatasetNotFound",
-                format!("{key} is not a dataset of this node; it may be about to be"),
-            )
-        })?;
-        let description = match description {
-            Some(description) => description,
-            None => {
-                let defined = definition(&wanted, &self.folder, Handle::current());
-                let defined =
-                    defined.map_err(|(reason, error)| Refusal::new(reason, format!("{key}: {error}")))?;
-                Arc::new(defined.description)
-            }
-        };
-        Ok(Held {
-            name: key.to_owned(),
-            dataset,
-            description,
-            folder: Arc::clone(&self.folder),
-            elsewhere: wanted.elsewhere.is_some(),
-            path: wanted.path,
-        })
     }
 
     /// Hears of every change.

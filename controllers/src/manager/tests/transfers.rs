@@ -67,6 +67,15 @@ impl End {
     }
 }
 
+impl End {
+    /// Until the manager has heard it all.
+    async fn close(self) {
+        let Self { up, mut down } = self;
+        drop(up);
+        while let Ok(Some(_)) = down.message().await {}
+    }
+}
+
 async fn heard(node: &mut Node, manager: &Manager) -> (TransferRequest, End) {
     let request = node.transfer_request().await;
     let end = End::dial(manager, manager.join_token(), &request.id).await.unwrap();
@@ -116,13 +125,14 @@ async fn samples_leave_a_node_in_the_layout_of_another_dataset() {
         end.answer(TransferAnswer::default()).await;
         end.say(node_piece::Piece::Bytes(b"{\"a\":".to_vec())).await;
         end.say(node_piece::Piece::Bytes(b"1}".to_vec())).await;
-        drop(end);
+        end.close().await;
         let (request, end) = heard(&mut holder, &manager).await;
         let Some(What::Samples(wanted)) = request.what else { panic!("{request:?}") };
         assert_eq!((wanted.like.as_str(), wanted.latest), ("{\"a\":1}", 7));
         end.answer(TransferAnswer { bytes: 6, samples: 1, ..TransferAnswer::default() }).await;
         end.say(node_piece::Piece::Bytes(b"one".to_vec())).await;
         end.say(node_piece::Piece::Bytes(b"two".to_vec())).await;
+        end.close().await;
     };
     let (answered, ()) = tokio::join!(ask(&manager, get, Vec::new()), nodes);
     assert_eq!(answered, (200, b"onetwo".to_vec()));
@@ -142,6 +152,7 @@ async fn a_labelled_file_comes_to_its_node_whole_and_its_answer_back() {
         assert_eq!((labelled.shown.as_str(), labelled.new_labels), ("a b.csv", true));
         assert_eq!(end.bytes().await, (content.clone(), true));
         end.answer(TransferAnswer { samples: 5, taken: 3, unlabelled: 2, ..TransferAnswer::default() }).await;
+        end.close().await;
     };
     let sending = ask(&manager, post("format=csv&newLabels=true&file=a%20b.csv"), content.clone());
     let ((status, body), ()) = tokio::join!(sending, taking);
@@ -153,14 +164,14 @@ async fn a_labelled_file_comes_to_its_node_whole_and_its_answer_back() {
 
     // A node that has seen enough.
     let refusing = async {
-        let (_, End { up, down }) = heard(&mut node, &manager).await;
-        drop(down);
+        let (_, end) = heard(&mut node, &manager).await;
         let answer = TransferAnswer {
             reason: "Malformed".to_owned(),
             message: "a.csv:3: no".to_owned(),
             ..TransferAnswer::default()
         };
-        up.send(NodePiece { piece: Some(node_piece::Piece::Answer(answer)) }).await.unwrap();
+        end.answer(answer).await;
+        end.close().await;
     };
     let ((status, body), ()) = tokio::join!(ask(&manager, post("format=csv"), content), refusing);
     assert_eq!((status, message(&body).as_str()), (422, "a.csv:3: no"));
@@ -215,6 +226,7 @@ async fn a_file_that_breaks_off_is_never_taken_for_whole() {
         let (_, end) = heard(&mut node, &manager).await;
         end.answer(TransferAnswer { bytes: 1000, ..TransferAnswer::default() }).await;
         end.say(node_piece::Piece::Bytes(b"half".to_vec())).await;
+        end.close().await;
     };
     let ((_, body), ()) = tokio::join!(ask(&manager, get, Vec::new()), breaking);
     assert_eq!(body, b"", "a body that is cut off is an error for its reader");
