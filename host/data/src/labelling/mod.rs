@@ -10,6 +10,8 @@
 
 mod export;
 mod import;
+mod known;
+mod write;
 
 use std::collections::HashSet;
 
