@@ -38,7 +38,7 @@ fn a_round_goes_on_without_a_node_that_was_killed() -> Result<()> {
     let built = Built::from_environment()?;
     let mut platform = Platform::separate(&built, 3)?;
     platform.prepare_digits(3, 6)?;
-    // The node with the most samples is the one that the others wait for, so it is always in the middle of a round.
+    // The node with the most samples is the one that the others wait for, so it is nearly always in the middle of a round.
     let shares = digits::partition(3, 0.5, 6)?.shares;
     let busiest = (0..3).max_by_key(|at| shares[*at].len()).unwrap_or(0);
     platform.cli.apply(&slow("roundDeadline: 6s"))?;
@@ -50,7 +50,8 @@ fn a_round_goes_on_without_a_node_that_was_killed() -> Result<()> {
     assert_eq!(job::numbers(&job)?, (1..=12).collect::<Vec<u64>>());
     let missed =
         job::rounds(&job)?.iter().filter(|round| round["missing"] == 1 && round["updates"] == 2).count();
-    assert_eq!(missed, 1, "one round waits for the lost node until its deadline: {job}");
+    // None does where it was killed between its update and its next invitation.
+    assert!(missed <= 1, "one round at most waits for the lost node until its deadline: {job}");
     assert_eq!(job::rounds(&job)?[11]["updates"], 2, "later ones do not invite it");
     Ok(())
 }

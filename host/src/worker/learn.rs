@@ -73,8 +73,10 @@ pub(super) async fn learn(
         let worker = wanted.borrow_and_update().clone();
         learner.take_up(worker)?;
         learner.look().await;
-        learner.hear(&work.step).await?;
-        let step = learner.next().await?;
+        let mut step = learner.next().await?;
+        while learner.hear(&step).await? {
+            step = learner.next().await?;
+        }
         if work.step != step {
             work = learner.begin_work(step, &cancel);
         }

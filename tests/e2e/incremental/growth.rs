@@ -5,9 +5,11 @@ use std::io::Write as _;
 
 use anyhow::Result;
 use sedge_testbed::{Built, Platform, eventually};
+use serde_json::Value;
 
 use super::{
-    PATIENCE, answers_as, data, dataset, deployed, deployed_by, job, lines, place, prepared, table, version,
+    PATIENCE, answers_as, data, dataset, deployed, deployed_by, job, lines, place, prepare, prepared, table,
+    version,
 };
 
 /// A job whose every candidate is deployed.
@@ -17,12 +19,16 @@ fn endless() -> String {
 
 /// Add to the stream of edge-1, in one go.
 fn append(platform: &Platform, text: &str) -> Result<()> {
-    let path = platform.datasets("edge-1").join("stream.csv");
+    append_to(platform, "stream.csv", text)
+}
+
+fn append_to(platform: &Platform, file: &str, text: &str) -> Result<()> {
+    let path = platform.datasets("edge-1").join(file);
     Ok(fs::OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())?)
 }
 
 fn has_samples(platform: &Platform, samples: u64) -> Result<()> {
-    let mut last = serde_json::Value::Null;
+    let mut last = Value::Null;
     eventually(&format!("{samples} samples"), PATIENCE, || {
         last = platform.cli.get("datasets stream")?["status"].clone();
         Ok(last["samples"] == samples)
@@ -85,4 +91,32 @@ fn two_jobs_learn_from_one_dataset() -> Result<()> {
     let report = deployed_by(&platform, "twin", 3)?;
     assert_eq!(data(version(&report, 3)?), Some(800..1_000), "{report}");
     answers_as("twin", &platform, "edge-1", &report, 3)
+}
+
+#[test]
+fn files_of_a_folder_grow_each_by_itself_while_the_node_is_there_or_not() -> Result<()> {
+    let built = Built::from_environment()?;
+    let mut platform = Platform::separate(&built, 1)?;
+    prepare(&platform)?;
+    let folder = platform.datasets("edge-1").join("stream");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("a.csv"), table(0..400)?)?;
+    fs::write(folder.join("b.csv"), table(400..600)?)?;
+    platform.cli.apply(&(dataset("stream", "edge-1", "stream") + &endless()))?;
+    let first = deployed(&platform, 1)?;
+    let ranges = |report: &Value, number| -> Result<Vec<String>> {
+        let version = version(report, number)?;
+        let ranges = version["data"].as_array().into_iter().flatten();
+        Ok(ranges.map(|range| format!("{} {}-{}", range["source"], range["first"], range["end"])).collect())
+    };
+    assert_eq!(ranges(&first, 1)?, ["\"a.csv\" 0-400", "\"b.csv\" 0-200"]);
+    append_to(&platform, "stream/a.csv", &lines(600..720)?)?;
+    assert_eq!(ranges(&deployed(&platform, 2)?, 2)?, ["\"a.csv\" 400-520"]);
+
+    // Read anew, all rows of `a.csv` come before those of `b.csv`.
+    platform.node("edge-1")?.kill();
+    append_to(&platform, "stream/b.csv", &lines(720..900)?)?;
+    platform.start_node("edge-1")?;
+    assert_eq!(ranges(&deployed(&platform, 3)?, 3)?, ["\"b.csv\" 200-380"]);
+    Ok(())
 }

@@ -73,9 +73,13 @@ spec:
 
 fn prepared(built: &Built, edges: usize) -> Result<Platform> {
     let platform = Platform::up(built, edges)?;
-    platform.push_plugins(&["sgd-trainer", "evaluator", "onnx-inferencer"])?;
-    platform.push_digits_model()?;
+    prepare(&platform)?;
     Ok(platform)
+}
+
+fn prepare(platform: &Platform) -> Result<()> {
+    platform.push_plugins(&["sgd-trainer", "evaluator", "onnx-inferencer"])?;
+    platform.push_digits_model()
 }
 
 /// The report of the job `digits` once its version `number` serves.

@@ -37,7 +37,10 @@ fn rows_that_arrive_are_learnt_again_and_again_and_a_version_may_be_gone_back_to
     assert!(accuracy(&two["measured"]["candidateEarlier"]) > Some(0.8), "{two}");
     answers_with(&platform, "edge-1", &second, 2)?;
 
-    let said = platform.cli.run(&["model", "rollback", "digits", "--timeout", "1m"])?;
+    let said = platform.cli.run(&["model", "rollback", "digits", "--timeout", "1m"]).map_err(|error| {
+        let status = platform.cli.get("incrementallearningjobs digits").map(|job| job["status"].to_string());
+        platform.with_logs(error.context(status.unwrap_or_default()))
+    })?;
     ensure!(said.contains("version 1 serves again"), "{said}");
     let third = deployed(&platform, 1)?;
     assert_eq!(version(&third, 2)?["state"], "RolledBack");

@@ -12,14 +12,14 @@ use crate::learning::{Wants, metrics_of, status};
 use crate::worker::Ended;
 
 impl Learner<'_> {
-    /// What others say of the step that is under way.
-    pub(super) async fn hear(&mut self, step: &Step) -> Result<(), Ended> {
-        let now = Timestamp::now();
+    /// What others say of the step that is next or under way. Whether that is another step now.
+    pub(super) async fn hear(&mut self, step: &Step) -> Result<bool, Ended> {
+        let (now, before) = (Timestamp::now(), self.record.rounds.revision());
         match step {
             Step::Evaluate(evaluate) if self.task.evaluator.is_none() => {
-                let Some(said) = self.task.assessment.clone() else { return Ok(()) };
+                let Some(said) = self.task.assessment.clone() else { return Ok(false) };
                 if (said.round, said.attempt) != (evaluate.round, self.attempt()) {
-                    return Ok(());
+                    return Ok(false);
                 }
                 match said.failure.as_str() {
                     "" => {
@@ -63,7 +63,8 @@ impl Learner<'_> {
             }
             _ => {}
         }
-        self.keep().await
+        self.keep().await?;
+        Ok(self.record.rounds.revision() != before)
     }
 
     /// Tries of the present evaluation that have failed.

@@ -25,8 +25,8 @@ const BATCH: usize = 1_024;
 pub(super) enum Done {
     Trained(Result<Made, String>),
     Measured(Result<Evaluated, String>),
-    /// The serving Worker was told; what it says is heard later.
-    Told(Result<(), String>),
+    /// The serving Worker could not be told.
+    NotTold(String),
     Forgotten(Vec<String>),
     /// It was ended.
     Ended,
@@ -69,13 +69,16 @@ impl<'a> Learner<'a> {
             Step::Deploy(deploy) => match (self.serves(), self.artifact(deploy.version.number)) {
                 (None, _) => std::future::pending().boxed(),
                 (Some(_), None) => {
-                    async { Done::Told(Err("the version's model is not on record".to_owned())) }.boxed()
+                    async { Done::NotTold("the version's model is not on record".to_owned()) }.boxed()
                 }
                 (Some(worker), Some(model)) => {
                     let (context, wanted) = (self.context, Deployed::new(deploy.serial, &model));
                     async move {
-                        let told = self::deploy(context, worker, Some(wanted)).await;
-                        Done::Told(told.map_err(|error| error.to_string()))
+                        match self::deploy(context, worker, Some(wanted)).await {
+                            Err(error) => Done::NotTold(error.to_string()),
+                            // The step is done when the Worker says what came of it, which is heard.
+                            Ok(()) => std::future::pending().await,
+                        }
                     }
                     .boxed()
                 }
@@ -192,7 +195,7 @@ impl<'a> Learner<'a> {
                 self.record.rounds.forgotten(forget);
                 None
             }
-            (_, Done::Trained(Err(why)) | Done::Measured(Err(why)) | Done::Told(Err(why))) => Some(why),
+            (_, Done::Trained(Err(why)) | Done::Measured(Err(why)) | Done::NotTold(why)) => Some(why),
             _ => None,
         };
         if let Some(why) = failed {
