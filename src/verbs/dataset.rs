@@ -237,7 +237,7 @@ fn url(server: &Server) -> String {
 }
 
 async fn answer(server: &Server, request: http::Request<Body>) -> anyhow::Result<http::Response<Body>> {
-    let response = server.client.send(request).await?;
+    let response = server.once()?.send(request).await?;
     if response.status().is_success() {
         return Ok(response);
     }

@@ -84,9 +84,13 @@ async fn heard(node: &mut Node, manager: &Manager) -> (TransferRequest, End) {
 
 async fn ask(manager: &Manager, request: http::request::Builder, body: Vec<u8>) -> (u16, Vec<u8>) {
     let kubeconfig = Kubeconfig::from_yaml(&manager.kubeconfig()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    config.default_retry = false;
     let client = Client::try_from(config).unwrap();
-    let answer = client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
+    // Of an answer that breaks off early, there may not even be a beginning.
+    let Ok(answer) = client.send(request.body(Body::from(body)).unwrap()).await else {
+        return (0, Vec::new());
+    };
     let status = answer.status().as_u16();
     (status, answer.into_body().collect_bytes().await.map(|bytes| bytes.to_vec()).unwrap_or_default())
 }
