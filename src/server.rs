@@ -44,7 +44,8 @@ impl Server {
     /// A client that asks once. Others ask for minutes where the server cannot answer now, which a person would rather know:
     /// that a node is not in touch, say.
     pub fn once(&self) -> anyhow::Result<Client> {
-        let config = Config { default_retry: false, ..self.config.clone() };
+        let mut config = self.config.clone();
+        config.default_retry = false;
         Client::try_from(config).context("no client can be made of the kubeconfig")
     }
 }
