@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::server::Access;
 use crate::verbs::{
-    apply, delete, describe, get, infer, logs, manager, model, node, plugin, rollout, top, up, wait,
+    apply, dataset, delete, describe, get, infer, logs, manager, model, node, plugin, rollout, top, up, wait,
 };
 
 /// Edge-cloud collaborative AI: federated learning on WebAssembly workers.
@@ -49,6 +49,8 @@ pub enum Verb {
     Top(top::Args),
     /// Follow a service's change of revision, or undo it
     Rollout(rollout::Args),
+    /// Take samples out to be labelled, and bring labelled ones in
+    Dataset(dataset::Args),
     /// Upload plugins and look at them
     Plugin(plugin::Args),
     /// Upload models and look at them
@@ -81,6 +83,7 @@ impl Cli {
             Verb::Infer(args) => infer::run(args, access).await,
             Verb::Top(args) => top::run(args, access).await,
             Verb::Rollout(args) => rollout::run(args, access).await,
+            Verb::Dataset(args) => dataset::run(args, access).await,
             Verb::Plugin(args) => plugin::run(args, access).await,
             Verb::Model(args) => model::run(args, access).await,
         }
@@ -120,6 +123,10 @@ mod tests {
             "sedge rollout status digits --timeout 30s",
             "sedge rollout undo digits",
             "sedge node --name c --role cloud --join-token t --serving-listen 0.0.0.0:7500 --serving-advertise http://c:7500",
+            "sedge dataset export hard-digits --like stream -o hard.csv",
+            "sedge dataset export hard-digits -o hard.npz --limit 100",
+            "sedge dataset import stream hard.csv",
+            "sedge dataset import stream hard.npz --new-labels",
             "sedge plugin push a.wasm fedavg:0.1.0",
             "sedge plugin inspect a.wasm",
             "sedge model push graphs/ w.safetensors digits:1",
@@ -149,6 +156,9 @@ mod tests {
             "sedge node --name Edge_1 --join-token t",
             "sedge infer digits",
             "sedge rollout digits",
+            "sedge dataset export hard-digits",
+            "sedge dataset export hard-digits -o hard.csv --limit 0",
+            "sedge dataset import stream",
             "sedge plugin push a.wasm Fed:1",
             "sedge model push digits:1",
             "sedge model history",

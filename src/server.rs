@@ -37,6 +37,17 @@ pub struct Server {
     pub token: Option<String>,
     /// The namespace asked for.
     pub namespace: String,
+    config: Config,
+}
+
+impl Server {
+    /// A client that asks once. Others ask for minutes where the server cannot answer now, which a person would rather know:
+    /// that a node is not in touch, say.
+    pub fn once(&self) -> anyhow::Result<Client> {
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        Client::try_from(config).context("no client can be made of the kubeconfig")
+    }
 }
 
 impl Access {
@@ -47,8 +58,8 @@ impl Access {
             .await
             .context("the kubeconfig cannot be used")?;
         let address = config.cluster_url.to_string();
-        let client = Client::try_from(config).context("no client can be made of the kubeconfig")?;
-        Ok(Server { client, address, token, namespace: self.namespace.clone() })
+        let client = Client::try_from(config.clone()).context("no client can be made of the kubeconfig")?;
+        Ok(Server { client, address, token, namespace: self.namespace.clone(), config })
     }
 
     /// The server's URL for messages, if the kubeconfig can be read.

@@ -6,11 +6,13 @@
 //!     └────status─────────┘        │  └─────────┴──▶ data, model, artifacts
 //!                                  ├──▶ federation ◀──gRPC──▶ other nodes
 //!                                  └──▶ serving ◀──REST, gRPC── applications, other nodes
+//!  manager ◀──samples to be labelled, labelled rows──▶ link ──▶ labelling ──▶ files of datasets
 //! ```
 
 pub mod artifacts;
 pub mod data;
 pub mod federation;
+mod labelling;
 mod learning;
 pub mod link;
 mod machine;

@@ -18,6 +18,7 @@ use tonic::transport::Endpoint;
 
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::federation::Federation;
+use crate::labelling::Desk;
 use crate::learning::Deployments;
 use crate::link::Link;
 use crate::machine;
@@ -203,6 +204,7 @@ impl Node {
         };
 
         let shelf = Shelf::new(datasets, Arc::clone(&board), parts.clone());
+        let desk = Arc::new(Desk::open(&data, Arc::clone(&shelf)).map_err(disk(&config.data))?);
         let engines = runtime.graphs().engines();
         let artifacts_of_workers = Arc::clone(&artifacts);
         let context = Context {
@@ -242,7 +244,7 @@ impl Node {
             Role::Edge => node::NodeRole::Edge,
             Role::Cloud => node::NodeRole::Cloud,
         });
-        let link = Link { endpoint: manager, authorization, register, artifacts, supervisor, board };
+        let link = Link { endpoint: manager, authorization, register, artifacts, supervisor, board, desk };
         let linked = link.run(parts.clone());
         tasks.spawn(async move {
             linked.await;

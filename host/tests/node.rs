@@ -12,7 +12,8 @@ use sedge_api::node::hub_server::{Hub, HubServer};
 use sedge_api::node::manager_message::Message as Down;
 use sedge_api::node::node_message::Message as Up;
 use sedge_api::node::{
-    self, Desired, ManagerMessage, NodeMessage, Register, Status, Welcome, WorkerPhase, WorkerRole,
+    self, Desired, ManagerMessage, ManagerPiece, NodeMessage, NodePiece, Register, Status, Welcome,
+    WorkerPhase, WorkerRole,
 };
 use sedge_host::nn::EngineSettings;
 use sedge_host::{Node, NodeConfig, NodeError, Role};
@@ -39,6 +40,7 @@ struct Manager(mpsc::Sender<Session>);
 #[tonic::async_trait]
 impl Hub for Manager {
     type SessionStream = ReceiverStream<Result<ManagerMessage, tonic::Status>>;
+    type TransferStream = ReceiverStream<Result<ManagerPiece, tonic::Status>>;
 
     async fn session(
         &self,
@@ -48,6 +50,13 @@ impl Hub for Manager {
         let (manager, messages) = mpsc::channel(8);
         self.0.send(Session { token, node: request.into_inner(), manager }).await.unwrap();
         Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
+    async fn transfer(
+        &self,
+        _: Request<Streaming<NodePiece>>,
+    ) -> Result<Response<Self::TransferStream>, tonic::Status> {
+        Err(tonic::Status::not_found("nobody asked for samples"))
     }
 }
 

@@ -158,7 +158,7 @@ async fn open(
     let tail = args.tail.map(|lines| format!("&tailLines={lines}")).unwrap_or_default();
     let request =
         http::Request::get(format!("{url}/{worker}/log?follow={}{tail}", args.follow)).body(Vec::new())?;
-    match server.client.request_stream(request).await {
+    match server.once()?.request_stream(request).await {
         Ok(body) => Ok(body.lines()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Err(Failure::new(format!(
             "there is no log of worker `{worker}` in namespace {}",

@@ -1,6 +1,7 @@
 //! One file per verb: its arguments, and what it prints of what it asked for.
 
 pub mod apply;
+pub mod dataset;
 pub mod delete;
 pub mod describe;
 pub mod get;

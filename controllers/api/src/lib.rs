@@ -45,6 +45,13 @@ pub mod node {
     /// The version of the node protocol that this build speaks.
     pub const PROTOCOL: u32 = 1;
 
+    /// The largest file of samples that leaves a node or comes to one, in bytes.
+    pub const MAX_TRANSFER_BYTES: u64 = 256 << 20;
+    /// The largest layout of a dataset's files, in bytes.
+    pub const MAX_LAYOUT_BYTES: u64 = 16 << 20;
+    /// The largest piece of either, in bytes.
+    pub const TRANSFER_PIECE: usize = 256 << 10;
+
     impl std::fmt::Debug for S3 {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             let signed = if self.access_key_id.is_empty() { "no keys" } else { "keys" };

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode, header};
@@ -16,8 +15,8 @@ use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 use sedge_api::resources::Worker;
 use serde::Deserialize;
-use serde_json::json;
 
+use super::refusal::Refusal;
 use super::{Hub, LogError, Token};
 
 /// Where a Worker's log is read.
@@ -90,19 +89,6 @@ async fn log(
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
 }
 
-/// An error as Kubernetes has it.
-struct Refusal {
-    code: StatusCode,
-    reason: &'static str,
-    message: String,
-}
-
-impl Refusal {
-    fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into() }
-    }
-}
-
 impl From<LogError> for Refusal {
     fn from(error: LogError) -> Self {
         let (code, reason) = match &error {
@@ -112,15 +98,5 @@ impl From<LogError> for Refusal {
             LogError::Interrupted => (StatusCode::BAD_GATEWAY, "InternalError"),
         };
         Self::new(code, reason, error.to_string())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code.as_u16(),
-        });
-        (self.code, Json(status)).into_response()
     }
 }

@@ -5,6 +5,7 @@
 //!  Worker.status, Dataset.status ◀─ reports (latest wins, never back from final) ◀═══╡
 //!  EdgeNode, its Ready condition ◀─ presence ◀─ a session begins or ends             │
 //!  log route ─▶ logs ─▶ LogRequest ═══════════════════════════════════════▶ LogChunk ╯
+//!  samples route ─▶ transfers ─▶ TransferRequest ══▶ node; it dials Transfer, a stream of its own
 //! ```
 //!
 //! The hub holds no state that matters: what it wants of a node follows from the resources, what a node says
@@ -14,11 +15,14 @@ mod desired;
 mod log_route;
 mod logs;
 mod presence;
+mod refusal;
 mod register;
 mod reports;
 mod session;
 mod status;
 mod tokens;
+mod transfer_route;
+mod transfers;
 mod view;
 
 use std::collections::HashMap;
@@ -35,6 +39,7 @@ use tokio_util::task::TaskTracker;
 pub use log_route::{LOG_PATH, log_router};
 pub use logs::{LogError, LogStream};
 pub use tokens::{FederationSecret, Token};
+pub use transfer_route::{LABELLED_PATH, SAMPLES_PATH, transfer_router};
 
 use session::Handle;
 use view::View;
@@ -63,6 +68,7 @@ struct Inner {
     view: View,
     reports: reports::Reports,
     sessions: Mutex<HashMap<String, Handle>>,
+    transfers: transfers::Waiting,
     next: AtomicU64,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -75,6 +81,7 @@ impl Hub {
             view: View::new(),
             reports: reports::Reports::default(),
             sessions: Mutex::default(),
+            transfers: transfers::Waiting::default(),
             next: AtomicU64::new(1),
             tasks: TaskTracker::new(),
             client,

@@ -7,17 +7,22 @@ use std::time::Duration;
 
 use axum::Router;
 use sedge_api::node::hub_server::Hub as HubService;
-use sedge_api::node::{Desired, ManagerMessage, NodeMessage, Welcome, manager_message, node_message};
+use sedge_api::node::{
+    Desired, ManagerMessage, ManagerPiece, NodeMessage, NodePiece, Welcome, manager_message, node_message,
+    node_piece,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tower::ServiceBuilder;
 use tracing::{debug, info};
 
 use super::logs::{LogRequests, Logs};
 use super::register::Registration;
+use super::transfers::{Line, Requests, TransferRequests};
 use super::{Hub, Inner, presence};
 
 /// A new session must say who it is within this.
@@ -26,6 +31,8 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 pub(super) const HEARTBEATS: u32 = 3;
 /// Messages on their way to a node; what is wanted of it is kept apart, as its latest alone.
 const OUTGOING: usize = 16;
+/// Pieces of a file that are on their way to a node.
+const PIECES: usize = 4;
 
 /// What the rest of the hub knows of a session.
 pub(super) struct Handle {
@@ -34,6 +41,7 @@ pub(super) struct Handle {
     /// What is wanted of the node; none while that is not known.
     pub desired: watch::Sender<Option<Desired>>,
     pub logs: Arc<Logs>,
+    pub transfers: Requests,
 }
 
 /// The address by which a node reached us, `host:port`.
@@ -59,15 +67,30 @@ impl Hub {
 #[tonic::async_trait]
 impl HubService for Hub {
     type SessionStream = ReceiverStream<Result<ManagerMessage, Status>>;
+    type TransferStream = ReceiverStream<Result<ManagerPiece, Status>>;
+
+    async fn transfer(
+        &self,
+        request: Request<Streaming<NodePiece>>,
+    ) -> Result<Response<Self::TransferStream>, Status> {
+        self.authorize(request.metadata())?;
+        let mut inbound = request.into_inner();
+        let first = timeout(REGISTER_WITHIN, inbound.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no id within ten seconds"))??;
+        let Some(node_piece::Piece::Id(id)) = first.and_then(|first| first.piece) else {
+            return Err(Status::failed_precondition("a transfer begins with its id"));
+        };
+        let (outgoing, pieces) = mpsc::channel(PIECES);
+        self.inner.transfers.meet(&id, Line::new(inbound, outgoing))?;
+        Ok(Response::new(ReceiverStream::new(pieces)))
+    }
 
     async fn session(
         &self,
         request: Request<Streaming<NodeMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        if !self.inner.config.join_token.authorizes(header) {
-            return Err(Status::unauthenticated("the join token is missing or wrong"));
-        }
+        self.authorize(request.metadata())?;
         let config = &self.inner.config;
         let dialled = request.extensions().get::<DialledAt>().map(|at| format!("http://{}", at.0));
         let registry = config.registry.clone().or(dialled).unwrap_or_default();
@@ -81,6 +104,16 @@ impl HubService for Hub {
             }
         });
         Ok(Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+impl Hub {
+    fn authorize(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        match self.inner.config.join_token.authorizes(header) {
+            true => Ok(()),
+            false => Err(Status::unauthenticated("the join token is missing or wrong")),
+        }
     }
 }
 
@@ -108,13 +141,14 @@ async fn serve(
     let replaced = CancellationToken::new();
     let (desired, wanted) = watch::channel(None);
     let (logs, log_requests) = Logs::new();
-    let handle = Handle { id, replaced: replaced.clone(), desired, logs: logs.clone() };
+    let (transfers, transfer_requests) = Requests::new();
+    let handle = Handle { id, replaced: replaced.clone(), desired, logs: logs.clone(), transfers };
     if let Some(older) = hub.sessions.lock().insert(node.name.clone(), handle) {
         older.replaced.cancel();
     }
     info!(node = node.name, "session begins");
     let ended = tokio::select! {
-        ended = converse(hub, &node, &mut inbound, outgoing, registry, wanted, log_requests, &logs) => ended,
+        ended = converse(hub, &node, &mut inbound, outgoing, registry, wanted, (log_requests, transfer_requests), &logs) => ended,
         () = replaced.cancelled() => Err(Status::aborted("a newer session of this node has taken its place")),
         () = hub.shutdown.cancelled() => Err(shutting_down()),
     };
@@ -141,7 +175,7 @@ async fn converse(
     outgoing: &Outgoing,
     registry: String,
     wanted: watch::Receiver<Option<Desired>>,
-    log_requests: LogRequests,
+    requests: (LogRequests, TransferRequests),
     logs: &Logs,
 ) -> Result<(), Status> {
     presence::arrived(hub, node).await?;
@@ -149,16 +183,16 @@ async fn converse(
     send(outgoing, manager_message::Message::Welcome(Welcome { registry, heartbeat_millis })).await?;
     hub.view.touch();
     tokio::select! {
-        ended = tell(outgoing, wanted, log_requests) => ended,
+        ended = tell(outgoing, wanted, requests) => ended,
         ended = listen(hub, &node.name, inbound, logs) => ended,
     }
 }
 
-/// Tell the node what is wanted of it, each time that has changed, and whose logs are asked for.
+/// Tell the node what is wanted of it, each time that has changed, and which logs and samples are asked for.
 async fn tell(
     outgoing: &Outgoing,
     mut wanted: watch::Receiver<Option<Desired>>,
-    mut log_requests: LogRequests,
+    (mut log_requests, mut transfer_requests): (LogRequests, TransferRequests),
 ) -> Result<(), Status> {
     loop {
         tokio::select! {
@@ -173,6 +207,9 @@ async fn tell(
             }
             Some(request) = log_requests.recv() => {
                 send(outgoing, manager_message::Message::Log(request)).await?;
+            }
+            Some(request) = transfer_requests.recv() => {
+                send(outgoing, manager_message::Message::Transfer(request)).await?;
             }
         }
     }

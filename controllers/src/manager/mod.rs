@@ -1,7 +1,7 @@
 //! The GlobalManager, put together: API server, registry, hub and controllers, on two listeners.
 //!
 //! ```text
-//!  listen       kubectl, CLI ─▶ Kubernetes API · …/workers/NAME/log · /v2/ (registry)   bearer api-token
+//!  listen       kubectl, CLI ─▶ Kubernetes API · …/workers/NAME/log, …/datasets/NAME/samples · /v2/ (registry)   bearer api-token
 //!  node_listen  nodes ────────▶ gRPC sedge.node.v1.Hub · /v2/ (registry)               bearer join-token
 //!  in process   federated, joint, incremental, catalog ─▶ kube::Client ─▶ the API server, or a cluster's
 //! ```
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::apiserver::{ApiServer, StoreError};
-use crate::hub::{Hub, HubConfig, Token, log_router};
+use crate::hub::{Hub, HubConfig, Token, log_router, transfer_router};
 use crate::registry::{Access, Registry, RegistryError};
 use crate::{catalog, federated, incremental, joint};
 use data::DataDir;
@@ -163,11 +163,11 @@ impl Manager {
             shutdown.clone(),
         );
         let access = |token: &str| Access { token: Some(token.to_owned()), ..Access::default() };
-        let mut routes = registry.router(access(&api_token)).merge(log_router(
-            hub.clone(),
-            client.clone(),
-            Token::new(&api_token),
-        ));
+        let token = Token::new(&api_token);
+        let mut routes = registry
+            .router(access(&api_token))
+            .merge(log_router(hub.clone(), client.clone(), token.clone()))
+            .merge(transfer_router(hub.clone(), client.clone(), token));
         if let Some(api) = &api {
             routes = routes.fallback_service(api.router_with_token(&api_token));
         }

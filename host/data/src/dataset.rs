@@ -255,7 +255,8 @@ impl Dataset {
         let added = samples.len(Part::All) - before;
         if let Some(schema) = &draft.schema {
             let image = samples.images().map(|_| images::column(&self.description.image));
-            samples.set_columns(image.into_iter().chain(schema.columns.iter().cloned()).collect());
+            let columns = image.into_iter().chain(schema.columns.iter().cloned()).collect();
+            samples.set_columns(columns, schema.layout.clone());
         }
         if replaced {
             self.count_editions(&mut samples);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::classes::Encoder;
 use crate::description::{BadRows, Classes, Description};
 use crate::error::{DataError, Problem};
+use crate::layout::FileLayout;
 use crate::plan::{Column, Plan};
 use crate::problems::Problems;
 use crate::split::Side;
@@ -57,11 +58,13 @@ pub struct Schema {
     pub labels: Vec<bool>,
     /// Classes that they start with.
     pub classes: Vec<Option<Classes>>,
+    /// What the files have; None of images.
+    pub layout: Option<Arc<FileLayout>>,
 }
 
 impl Schema {
     /// Of a table.
-    pub fn of_plan(plan: &Plan) -> Self {
+    pub fn of_plan(plan: &Plan, description: &Description) -> Self {
         let named = |tensor: usize| {
             if plan.tensors[tensor].width() > MAX_PLACES { Vec::new() } else { plan.places(tensor) }
         };
@@ -70,6 +73,7 @@ impl Schema {
             places: (0..plan.tensors.len()).map(named).collect(),
             labels: plan.labels.clone(),
             classes: plan.classes.clone(),
+            layout: Some(Arc::new(FileLayout::of_plan(plan, description))),
         }
     }
 
@@ -87,6 +91,7 @@ impl Schema {
                 .map(|column| column.shape.is_empty() && !column.dtype.is_float())
                 .collect(),
             classes: vec![None; columns.len()],
+            layout: None,
             columns,
         }
     }

@@ -167,6 +167,26 @@ impl DataError {
         }
     }
 
+    /// The same of what people know under another name.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        let file = match &mut self {
+            Self::NotFound { file }
+            | Self::Unreadable { file, .. }
+            | Self::Unreachable { file, .. }
+            | Self::Replaced { file }
+            | Self::TooLarge { file, .. }
+            | Self::Unsupported { file, .. }
+            | Self::NoSuchColumn { file, .. }
+            | Self::Cancelled { file } => file,
+            Self::Malformed(problem) => &mut problem.file,
+            Self::Description { .. } => return self,
+        };
+        if file == from {
+            to.clone_into(file);
+        }
+        self
+    }
+
     pub(crate) fn malformed(file: &str, what: impl fmt::Display) -> Self {
         Self::Malformed(Problem::of_file(file, what))
     }

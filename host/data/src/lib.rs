@@ -9,7 +9,8 @@
 //!
 //! A [`Description`] says what the files are and what becomes of their columns; an [`Origin`] says where they are. A
 //! [`Dataset`] reads what is there, and at each [`Dataset::refresh`] what is new. [`Samples`] are a moment of it that does not
-//! change under who reads it. A [`Watch`] tells when a refresh is worth it.
+//! change under who reads it. A [`Watch`] tells when a refresh is worth it. [`export`] writes samples as a file to be labelled,
+//! [`import`] takes the labelled rows of such a file.
 //!
 //! The node's dataset module calls this crate; it knows no WebAssembly and nothing of the platform. Reading blocks: call it
 //! where that is allowed. Whatever bytes a file has, the outcome is samples or a [`DataError`] that says where and what;
@@ -25,6 +26,8 @@ mod description;
 mod draft;
 mod error;
 mod formats;
+mod labelling;
+mod layout;
 mod order;
 mod plan;
 mod problems;
@@ -46,6 +49,8 @@ pub use description::{
 };
 pub use error::{DataError, Place, Problem};
 pub use formats::npz::write as write_npz;
+pub use labelling::{Export, ExportError, Exported, Fingerprints, Form, Import, Imported, export, import};
+pub use layout::{Field, FileLayout};
 pub use plan::Column;
 pub use problems::Problems;
 pub use samples::{Batch, Part, Samples};

@@ -14,6 +14,7 @@ use crate::description::BadRows;
 use crate::draft::Chunk;
 use crate::error::{DataError, Problem};
 use crate::formats::images::Images;
+use crate::layout::FileLayout;
 use crate::plan::Column;
 use crate::problems::Problems;
 use crate::sources::{Sources, Span};
@@ -45,6 +46,7 @@ pub enum Part {
 #[derive(Clone)]
 pub struct Samples {
     columns: Vec<Column>,
+    layout: Option<Arc<FileLayout>>,
     chunks: Vec<Arc<Chunk>>,
     /// Index of each chunk's first sample.
     starts: Vec<usize>,
@@ -63,6 +65,7 @@ impl Samples {
     pub(crate) fn new(images: Option<Images>, bad_rows: BadRows, problems: Problems) -> Self {
         Self {
             columns: Vec::new(),
+            layout: None,
             chunks: Vec::new(),
             starts: Vec::new(),
             len: 0,
@@ -81,8 +84,18 @@ impl Samples {
         &self.columns
     }
 
-    pub(crate) fn set_columns(&mut self, columns: Vec<Column>) {
+    /// What the files have that they were read from; None of images, and where nothing was read yet.
+    pub fn layout(&self) -> Option<&Arc<FileLayout>> {
+        self.layout.as_ref()
+    }
+
+    pub(crate) fn set_columns(&mut self, columns: Vec<Column>, layout: Option<Arc<FileLayout>>) {
         self.columns = columns;
+        self.layout = layout;
+    }
+
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        self.chunks.iter().map(Arc::as_ref)
     }
 
     /// Samples of a part.

@@ -18,7 +18,9 @@ use tonic::{Request, Streaming};
 
 use super::backoff::Backoff;
 use super::logs::LogRequests;
+use super::transfers::Transfers;
 use crate::artifacts::Artifacts;
+use crate::labelling::Desk;
 use crate::worker::{Board, Supervisor};
 
 /// Messages that wait for the link.
@@ -43,6 +45,7 @@ pub(crate) struct Link {
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) board: Arc<Board>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 impl Link {
@@ -93,8 +96,9 @@ impl Link {
         if let Some(authorization) = &self.authorization {
             request.metadata_mut().insert("authorization", authorization.clone());
         }
+        let transfers = Transfers::new(client.clone(), self.authorization.clone(), Arc::clone(&self.desk));
         match client.session(request).await {
-            Ok(response) => self.converse(response.into_inner(), outbound, welcomed).await,
+            Ok(response) => self.converse(response.into_inner(), outbound, transfers, welcomed).await,
             Err(status) => format!("the manager says: {}", status.message()),
         }
     }
@@ -103,6 +107,7 @@ impl Link {
         &self,
         mut inbound: Streaming<ManagerMessage>,
         outbound: Outbound,
+        transfers: Transfers,
         welcomed: &mut bool,
     ) -> String {
         let mut logs = LogRequests::new(outbound.clone());
@@ -129,6 +134,10 @@ impl Link {
                         }
                         Some(Down::Log(request)) => {
                             logs.hear(&request, &self.supervisor);
+                            Ok(())
+                        }
+                        Some(Down::Transfer(request)) => {
+                            transfers.hear(request);
                             Ok(())
                         }
                         None => Ok(()),

@@ -27,7 +27,7 @@ pub use board::Board;
 pub use log::{LogError, WorkerLog};
 pub(crate) use reporter::Reporter;
 pub(crate) use run::Context;
-pub(crate) use shelf::Shelf;
+pub(crate) use shelf::{Held, Shelf};
 pub use supervisor::Supervisor;
 
 use crate::runtime::{Failure, Reason};

@@ -8,6 +8,7 @@
 //! when it started; what is added is there for the next.
 
 mod definition;
+mod held;
 mod status;
 
 use std::collections::BTreeMap;
@@ -18,13 +19,14 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use parking_lot::Mutex;
 use sedge_api::node::{self, DatasetStatus};
-use sedge_data::{DataError, Format, Growth, Pace, Watch};
+use sedge_data::{DataError, Description, Format, Growth, Pace, Watch};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::definition::{Definition, definition};
+pub(crate) use self::held::Held;
 use super::Board;
 use crate::data::Dataset;
 use crate::link::backoff::Backoff;
@@ -43,6 +45,8 @@ pub(crate) enum Copy {
 struct Book {
     wanted: node::Dataset,
     copy: Copy,
+    /// As it was read, with the classes that were learnt; None before.
+    description: Option<Arc<Description>>,
     cancel: CancellationToken,
 }
 
@@ -94,7 +98,7 @@ impl Shelf {
                 let cancel = self.shutdown.child_token();
                 let open = Arc::clone(self).open(place.key().clone(), dataset.clone(), cancel.clone());
                 self.tasks.spawn(open);
-                place.insert(Book { wanted: dataset, copy: Copy::Opening, cancel });
+                place.insert(Book { wanted: dataset, copy: Copy::Opening, description: None, cancel });
             }
         }
         drop(books);
@@ -230,6 +234,9 @@ impl Shelf {
             (Err(error), Ok(_)) => Copy::Failed("NoSamples", error.to_string()),
             (Err(_), Err(error)) => Copy::Failed(error.reason(), error.to_string()),
         };
+        if let Some(book) = self.books.lock().get_mut(key).filter(|_| !cancel.is_cancelled()) {
+            book.description = Some(Arc::new(dataset.description().clone()));
+        }
         self.put(key, cancel, status, copy);
     }
 

@@ -2,6 +2,7 @@
 //! several. The fixtures are here, the tests by what they are about.
 
 mod growth;
+mod labels;
 mod rounds;
 
 use std::fs;

@@ -4,6 +4,7 @@ mod learning;
 mod node;
 mod serving;
 mod sessions;
+mod transfers;
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sedge_api::node::hub_client::HubClient;
 use sedge_api::node::{
     Desired, LogChunk, LogRequest, ManagerMessage, NodeMessage, NodeRole, PROTOCOL, Register, Status,
-    Welcome, manager_message, node_message,
+    TransferRequest, Welcome, manager_message, node_message,
 };
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -70,6 +70,15 @@ impl Node {
     pub async fn log_request(&mut self) -> LogRequest {
         loop {
             if let Some(manager_message::Message::Log(request)) = next(&mut self.inbound).await.unwrap() {
+                return request;
+            }
+        }
+    }
+
+    pub async fn transfer_request(&mut self) -> TransferRequest {
+        loop {
+            if let Some(manager_message::Message::Transfer(request)) = next(&mut self.inbound).await.unwrap()
+            {
                 return request;
             }
         }

@@ -64,7 +64,7 @@ fn read_stream(
             {
                 let plan = Arc::new(Plan::new(file, arrays::header(&schema), description)?);
                 arrays::check(file, &schema, &plan)?;
-                draft.agree(file, Schema::of_plan(&plan))?;
+                draft.agree(file, Schema::of_plan(&plan, description))?;
                 let columns = (0..plan.uses.len()).collect();
                 reading = Some((Rows::new(draft, Arc::clone(&plan), file, divider, 0), plan, columns));
             }

@@ -37,16 +37,9 @@ pub fn read(
         Some(plan) => plan,
         None => {
             let Some(first) = text.next()? else { return Ok(()) };
-            let cells = cells(first.bytes, delimiter, &mut scratch);
-            let heading = match description.csv.heading {
-                Heading::Auto => !is_data(&cells),
-                Heading::Yes => true,
-                Heading::No => false,
-            };
-            let names = heading.then(|| {
-                cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect::<Vec<_>>()
-            });
-            let plan = Arc::new(Plan::new(file, Header::flat(names, cells.len()), description)?);
+            let header = header(first.bytes, description, &mut scratch);
+            let heading = header.names.is_some();
+            let plan = Arc::new(Plan::new(file, header, description)?);
             if !heading {
                 pending = Some((first.bytes.to_vec(), first.line, first.quoted));
             }
@@ -54,7 +47,7 @@ pub fn read(
             plan
         }
     };
-    draft.agree(file, Schema::of_plan(&plan))?;
+    draft.agree(file, Schema::of_plan(&plan, description))?;
     let mut rows = Rows::new(draft, Arc::clone(&plan), file, divider, from);
     let width = plan.uses.len();
     if let Some((bytes, line, quoted)) = &pending {
@@ -70,14 +63,27 @@ pub fn read(
     Ok(())
 }
 
+/// What the first row says of the columns. It is a row of its own unless it has their names.
+pub(crate) fn header(first: &[u8], description: &Description, scratch: &mut Vec<u8>) -> Header {
+    let cells = cells(first, description.csv.delimiter as u8, scratch);
+    let heading = match description.csv.heading {
+        Heading::Auto => !is_data(&cells),
+        Heading::Yes => true,
+        Heading::No => false,
+    };
+    let name = |cell: &&[u8]| String::from_utf8_lossy(cell).into_owned();
+    Header::flat(heading.then(|| cells.iter().map(name).collect()), cells.len())
+}
+
 /// What is wrong with a row.
 enum Bad {
     Cell(Wrong),
     Width,
 }
 
+/// A row; a bad one is noted, or the end of it all.
 #[inline]
-fn take(
+pub(crate) fn take(
     rows: &mut Rows<'_>,
     row: Row<'_>,
     width: usize,
@@ -144,7 +150,7 @@ fn quoted(
 }
 
 /// A row's cells, without quotation marks, trimmed.
-pub(super) fn cells<'a>(line: &[u8], delimiter: u8, scratch: &'a mut Vec<u8>) -> Vec<&'a [u8]> {
+pub(crate) fn cells<'a>(line: &[u8], delimiter: u8, scratch: &'a mut Vec<u8>) -> Vec<&'a [u8]> {
     scratch.clear();
     let mut ends = Vec::new();
     let mut at = 0;

@@ -56,7 +56,7 @@ pub fn read(
         return Ok(());
     };
     text.cursor().plan = Some(Arc::clone(&plan));
-    draft.agree(file, Schema::of_plan(&plan))?;
+    draft.agree(file, Schema::of_plan(&plan, description))?;
     let mut rows = Rows::new(draft, Arc::clone(&plan), file, divider, number);
     let mut objects = Objects::new(&plan);
     if let Some((bytes, line)) = first {

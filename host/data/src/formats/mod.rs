@@ -9,7 +9,7 @@
 
 mod arrays;
 mod arrow;
-mod csv;
+pub mod csv;
 pub mod images;
 mod json;
 mod npy;

@@ -13,6 +13,7 @@ use super::npy_header::{Header, Kind};
 use crate::description::{Description, Split};
 use crate::draft::{Draft, Schema};
 use crate::error::{DataError, Place};
+use crate::layout::FileLayout;
 use crate::plan::{self, Column, Plan};
 use crate::rows::{Cell, Rows};
 use crate::source::{Blob, from_io};
@@ -38,7 +39,8 @@ pub fn read(
         let rows = samples(file, "x", &array)?;
         let column =
             Column { name: "x".to_owned(), dtype: array.values.dtype(), shape: array.shape[1..].to_vec() };
-        draft.agree(file, Schema::of_arrays(vec![column]))?;
+        let layout = FileLayout::of_arrays(std::slice::from_ref(&column), description);
+        draft.agree(file, Schema { layout: Some(Arc::new(layout)), ..Schema::of_arrays(vec![column]) })?;
         draft.push_arrays(file, vec![array], rows, |row| divider.by_row(row))?;
         return Ok(rows as u64);
     }
@@ -51,7 +53,7 @@ pub fn read(
         }
     };
     let plan = Arc::new(Plan::new(file, plan::Header::flat(None, width), description)?);
-    draft.agree(file, Schema::of_plan(&plan))?;
+    draft.agree(file, Schema::of_plan(&plan, description))?;
     let mut table = Rows::new(draft, plan, file, divider, 0);
     for row in 0..rows {
         table.begin();

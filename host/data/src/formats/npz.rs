@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
+use std::sync::Arc;
 
 use npyz::WriterBuilder as _;
 use npyz::npz::{NpzArchive, NpzWriter};
@@ -13,6 +14,7 @@ use super::{guarded, npy};
 use crate::description::{Columns, Description, Missing, Split};
 use crate::draft::{Draft, Schema};
 use crate::error::DataError;
+use crate::layout::FileLayout;
 use crate::plan::Column;
 use crate::source::Blob;
 use crate::split::Divider;
@@ -25,12 +27,26 @@ const MAX_ARRAYS: usize = 1024;
 pub fn read(
     blob: &Blob,
     description: &Description,
-    mut divider: Divider,
+    divider: Divider,
     draft: &mut Draft,
 ) -> Result<u64, DataError> {
     let file = blob.name();
-    let read = || read_archive(blob.reader(0), file, description.limits.bytes);
-    let arrays = guarded(file, "not a NumPy archive", read)?;
+    take(file, read_arrays(blob, file, description.limits.bytes)?, description, divider, draft)
+}
+
+/// The arrays of an archive, of at most `limit` bytes; `file` is what people are told of it.
+pub fn read_arrays(blob: &Blob, file: &str, limit: u64) -> Result<Vec<(String, Tensor)>, DataError> {
+    guarded(file, "not a NumPy archive", || read_archive(blob.reader(0), file, limit))
+}
+
+/// The samples that arrays are.
+pub fn take(
+    file: &str,
+    arrays: Vec<(String, Tensor)>,
+    description: &Description,
+    mut divider: Divider,
+    draft: &mut Draft,
+) -> Result<u64, DataError> {
     let find = |name: &str| {
         arrays.iter().find(|(other, _)| other == name).map(|(_, array)| array).ok_or_else(|| {
             let names: Vec<_> = arrays.iter().take(16).map(|(name, _)| format!("\"{name}\"")).collect();
@@ -80,7 +96,9 @@ pub fn read(
         dtype: array.values.dtype(),
         shape: array.shape[1..].to_vec(),
     };
-    draft.agree(file, Schema::of_arrays(wanted.iter().map(column).collect()))?;
+    let columns: Vec<Column> = wanted.iter().map(column).collect();
+    let layout = Some(Arc::new(FileLayout::of_arrays(&columns, description)));
+    draft.agree(file, Schema { layout, ..Schema::of_arrays(columns) })?;
     let arrays = wanted.into_iter().map(|(_, array)| array).collect();
     let keys: Option<Vec<f64>> =
         key.map(|key| each!(&key.values, v => v.iter().map(|value| value.to_f64()).collect()));

@@ -56,7 +56,7 @@ fn read_file(
     let schema = Arc::clone(metadata.schema());
     let plan = Arc::new(Plan::new(file, arrays::header(&schema), description)?);
     arrays::check(file, &schema, &plan)?;
-    draft.agree(file, Schema::of_plan(&plan))?;
+    draft.agree(file, Schema::of_plan(&plan, description))?;
 
     let uses = plan.uses.iter().enumerate();
     let columns: Vec<usize> =
