@@ -1,6 +1,7 @@
 //! Incremental learning: rows that arrive are learnt, candidates are measured and deployed by hot swap, on one node or on
 //! several. The fixtures are here, the tests by what they are about.
 
+mod drift;
 mod growth;
 mod recovery;
 mod rounds;
