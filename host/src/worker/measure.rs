@@ -28,10 +28,14 @@ pub(super) struct Measure<'a> {
     pub cancel: CancellationToken,
 }
 
+/// Prefix of metrics on rows that no measurement before had.
+const RECENT: &str = "recent.";
+
 type Datasets = BTreeMap<String, Arc<Dataset>>;
 
 impl Measure<'_> {
-    /// Both versions on all of the data, and on the rows before `earlier`.
+    /// Both versions on all of the data, on the rows before `earlier`, and on those since: their metrics have the prefix
+    /// `recent.` among the others, so that a trigger may look at what the world is like now.
     pub async fn both(
         &self,
         candidate: &Artifact,
@@ -46,7 +50,7 @@ impl Measure<'_> {
             weights_of(self.context, &self.definition, deployed).await?,
         ];
         let on = |datasets: Datasets| self.on(&component, &weights, datasets);
-        let (rows, old) = counted(&found, earlier);
+        let Cut { rows, old, recent } = Cut::of(&found, earlier);
         let [candidate, deployed] = on(found).await?;
         let mut measured = Evaluated {
             samples: candidate.samples,
@@ -57,9 +61,17 @@ impl Measure<'_> {
             ..Evaluated::default()
         };
         // Where the split holds none of them out there is nothing to measure, which is no failure.
-        if old.values().all(|dataset| dataset.size(Split::Test) > 0) && !old.is_empty() {
+        let has_any = |datasets: &Datasets| {
+            !datasets.is_empty() && datasets.values().all(|dataset| dataset.size(Split::Test) > 0)
+        };
+        if has_any(&old) {
             let [candidate, deployed] = on(old).await?;
             (measured.candidate_earlier, measured.deployed_earlier) = (metrics(candidate), metrics(deployed));
+        }
+        if has_any(&recent) {
+            let [candidate, deployed] = on(recent).await?;
+            measured.candidate = with_recent(measured.candidate, candidate);
+            measured.deployed = with_recent(measured.deployed, deployed);
         }
         Ok(measured)
     }
@@ -105,31 +117,53 @@ fn metrics(report: Report) -> Metrics {
     report.metrics.into_iter().map(|metric| (metric.name, metric.value)).collect()
 }
 
-/// How many rows each source has; and the datasets with the rows before `earlier` alone. Where there are several datasets,
-/// a source is named by its dataset too.
-fn counted(datasets: &Datasets, earlier: &Rows) -> (Rows, Datasets) {
-    let several = datasets.len() > 1;
-    let named = |dataset: &str, source: &str| match (several, source) {
-        (false, _) => source.to_owned(),
-        (true, "") => dataset.to_owned(),
-        (true, _) => format!("{dataset}/{source}"),
-    };
-    let (mut rows, mut old) = (BTreeMap::new(), Datasets::new());
-    for (name, dataset) in datasets {
-        let sources = Sources::of(dataset, MOST_SOURCES / datasets.len());
-        let now = sources.rows();
-        rows.extend(now.iter().map(|(source, rows)| (named(name, source), rows)));
-        let ends = now.iter().map(|(source, _)| (source, 0..earlier.of(&named(name, source))));
-        let mut before = sources.select(ends);
-        before.sort_unstable();
-        let of = |split| {
-            let rows = dataset.rows(split);
-            rows.iter().copied().filter(|row| before.binary_search(row).is_ok()).collect()
+/// What was measured on all rows, and beside it what was on recent ones.
+fn with_recent(all: Metrics, recent: Report) -> Metrics {
+    let all = all.iter().map(|(name, value)| (name.to_owned(), value));
+    let recent = recent.metrics.into_iter().map(|metric| (format!("{RECENT}{}", metric.name), metric.value));
+    all.chain(recent).collect()
+}
+
+/// Datasets, cut where earlier measurements ended.
+struct Cut {
+    /// How many rows each source has. Where there are several datasets, a source is named by its dataset too.
+    rows: Rows,
+    /// The rows before.
+    old: Datasets,
+    /// Those since.
+    recent: Datasets,
+}
+
+impl Cut {
+    fn of(datasets: &Datasets, earlier: &Rows) -> Self {
+        let several = datasets.len() > 1;
+        let named = |dataset: &str, source: &str| match (several, source) {
+            (false, _) => source.to_owned(),
+            (true, "") => dataset.to_owned(),
+            (true, _) => format!("{dataset}/{source}"),
         };
-        old.insert(name.clone(), dataset.part(of(Split::Train), of(Split::Test)));
+        let mut rows = BTreeMap::new();
+        let (mut old, mut recent) = (Datasets::new(), Datasets::new());
+        for (name, dataset) in datasets {
+            let sources = Sources::of(dataset, MOST_SOURCES / datasets.len());
+            let now = sources.rows();
+            rows.extend(now.iter().map(|(source, rows)| (named(name, source), rows)));
+            let ends = now.iter().map(|(source, _)| (source, 0..earlier.of(&named(name, source))));
+            let mut before = sources.select(ends);
+            before.sort_unstable();
+            let part = |is_old: bool| {
+                let of = |split| {
+                    let rows = dataset.rows(split);
+                    rows.iter().copied().filter(|row| before.binary_search(row).is_ok() == is_old).collect()
+                };
+                dataset.part(of(Split::Train), of(Split::Test))
+            };
+            old.insert(name.clone(), part(true));
+            recent.insert(name.clone(), part(false));
+        }
+        // Names too long to be kept: there is nothing that later measurements could tell apart.
+        Self { rows: Rows::try_from(rows).unwrap_or_default(), old, recent }
     }
-    // Names too long to be kept: there is nothing that later measurements could tell apart.
-    (Rows::try_from(rows).unwrap_or_default(), old)
 }
 
 /// The weights of a version.

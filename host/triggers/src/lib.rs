@@ -21,6 +21,7 @@
 //! | `drift` | the drift detector's score |
 //! | `hardShare` | share of hard examples among what was inferred, 0 to 1 |
 //! | `metrics.NAME` | a metric of the last evaluation, of the candidate: `metrics.accuracy`, `metrics.accuracy.class3` |
+//! | `metrics.recent.NAME` | the same on the held-out rows alone that came since the evaluation before; `recent.NAME` is a metric as the others in the lines below too |
 //! | `deployed.NAME` | the same of the deployed model, on the same data |
 //! | `difference.NAME` | `metrics.NAME` less `deployed.NAME`: above 0 where the candidate has more |
 //! | `relativeDifference.NAME` | that difference as a share of the deployed model's magnitude |

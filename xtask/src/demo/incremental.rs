@@ -301,7 +301,7 @@ impl Example<'_> {
             up: "share of right answers",
             until: weeks(seen.len() as f64),
             lines: vec![
-                Line { name: "without it", colour: "#c2410c", dashed: false, points: without.collect() },
+                Line { name: "without", colour: "#c2410c", dashed: false, points: without.collect() },
                 Line { name: "with the job", colour: "#15803d", dashed: false, points: job.collect() },
                 Line {
                     name: "all at once",

@@ -46,7 +46,7 @@ impl Plot {
              <title>{}</title>\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n",
             escaped(self.title)
         );
-        text(&mut svg, (LEFT, 22.0), "start", "#0f172a", &format!("{}, by {}", self.title, self.across));
+        text(&mut svg, (LEFT, 22.0), "start", "#0f172a", self.title);
         self.frame(&mut svg);
         self.marks(&mut svg);
         self.lines(&mut svg);
@@ -86,8 +86,8 @@ impl Plot {
             let x = self.x(mark.at);
             // In turn on two lines, so that neighbours have room.
             let y = TOP - 26.0 + 14.0 * (number % 2) as f64;
-            rule(svg, (x, y + 4.0), (x, HEIGHT - BOTTOM), "#cbd5e1", " stroke-dasharray=\"2 3\"");
-            text(svg, (x - 3.0, y), "start", "#475569", mark.text);
+            rule(svg, (x, TOP - 8.0), (x, HEIGHT - BOTTOM), "#cbd5e1", " stroke-dasharray=\"2 3\"");
+            text(svg, (x - 4.0, y), "start", "#475569", mark.text);
         }
     }
 
