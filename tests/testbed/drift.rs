@@ -125,7 +125,7 @@ impl Look {
         }
     }
 
-    fn new(week: usize) -> &'static str {
+    fn news(week: usize) -> &'static str {
         match week {
             3 => "digits 7, 8 and 9",
             6 => "tilted by 12°",
@@ -185,7 +185,7 @@ pub fn digits(seed: u64) -> Result<Stream> {
             digits.shuffle(&mut StdRng::seed_from_u64(seed + 1));
         }
         steps.push(Step {
-            new: Look::new(week),
+            new: Look::news(week),
             rows: arrived.iter().map(|digit| line(&seen(digit))).collect(),
             asked: asked.iter().filter(|digit| digit.class < look.classes).map(seen).collect(),
         });

@@ -2,7 +2,7 @@
 //! wait for. Called by `decide` as long as the spec is not what was taken up last.
 
 use kube::ResourceExt as _;
-use sedge_api::resources::{PinnedLearning, Role, ServingSide};
+use sedge_api::resources::{DriftSubject, PinnedLearning, Role, ServingSide};
 
 use super::Observed;
 use crate::jobs::{Unmet, find_dataset, find_model, find_plugin, parse_selector};
@@ -37,6 +37,16 @@ pub(super) fn resolve(observed: &Observed, before: Option<&PinnedLearning>) -> R
             (model, engines, dataset(&spec.dataset)?, dataset(measured_on)?)
         }
     };
+    if train.node != evaluate.node
+        && spec.train.drift.as_ref().is_some_and(|drift| drift.on == DriftSubject::Errors)
+    {
+        let message = format!(
+            "drift on errors is measured on node `{}`, which trains, and what measures is on node `{}`, where dataset `{}` \
+             is: leave out spec.evaluate.dataset, or detect drift on features",
+            train.node, evaluate.node, evaluate.dataset
+        );
+        return Err(Unmet::new("DriftNotMeasurable", message));
+    }
     deployment(observed)?;
     Ok(PinnedLearning { model, engines, trainer, evaluator, train, evaluate, spec: spec.clone() })
 }

@@ -1,7 +1,7 @@
 //! Drift detection: whether data, or a model's errors, are no longer what they were.
 //!
-//! Values flow in one at a time ([`Detector::update`]), or as rows of a batch ([`Columns::update`], one detector per
-//! column); a [`Judgement`] flows out whenever it is asked for: one score, the higher the more drift, and one verdict.
+//! Values flow in one at a time ([`Detector::update`]), as rows of a batch ([`Columns::update`], one detector per
+//! column), or as what windows of rows were measured to ([`Errors::update`]); a [`Judgement`] flows out whenever it is asked for: one score, the higher the more drift, and one verdict.
 //! Nodes call this on features and outputs as they come, and on the errors of a model once labels are there.
 //!
 //! | name | watches | score | drift where | parameters and defaults |
@@ -34,6 +34,7 @@
 pub mod adwin;
 mod columns;
 mod detector;
+mod errors;
 pub mod ks;
 pub mod page_hinkley;
 mod parameters;
@@ -44,6 +45,7 @@ mod sampling;
 
 pub use columns::{Columns, MAX_COLUMNS, MAX_VALUES};
 pub use detector::{Detector, InvalidState, Judgement, NoReference};
+pub use errors::{Errors, NoMetric};
 pub use parameters::ParseError;
 
 /// Names of the detectors that there are.

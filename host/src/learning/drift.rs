@@ -51,7 +51,7 @@ impl Drift {
             if width == 0 {
                 return Ok(None);
             }
-            let DriftTask { detector, parameters } = &self.task;
+            let DriftTask { detector, parameters, .. } = &self.task;
             let mut columns =
                 Columns::parse(detector, parameters, width).map_err(|error| error.to_string())?;
             // Without a usable value in some column the detector takes the first that come for what came before.

@@ -9,6 +9,7 @@
 
 mod deployments;
 mod drift;
+mod errors;
 mod record;
 mod sources;
 mod status;
@@ -17,8 +18,9 @@ mod task;
 
 pub(crate) use deployments::{Deployed, Deployments};
 pub(crate) use drift::Drift;
+pub(crate) use errors::{Errors, Windows};
 pub(crate) use record::{Kept, Record, RecordError};
 pub(crate) use sources::Sources;
 pub(crate) use status::{Wants, metrics_of, status};
 pub(crate) use sweep::sweep;
-pub(crate) use task::{AssessTask, EvaluatorTask, Task};
+pub(crate) use task::{AssessTask, DriftSubject, EvaluatorTask, Task};

@@ -48,6 +48,16 @@ pub(crate) struct DriftTask {
     pub detector: String,
     /// A JSON object.
     pub parameters: String,
+    pub on: DriftSubject,
+}
+
+/// What drift is detected on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DriftSubject {
+    /// The rows themselves.
+    Features,
+    /// What the evaluator measures of the deployed version on them.
+    Errors,
 }
 
 /// Who measures.
@@ -106,7 +116,11 @@ impl Task {
             repository: wire.repository.clone(),
             tag_prefix: wire.tag_prefix.clone(),
             plan,
-            drift: wire.drift.as_ref().map(drift).transpose()?,
+            drift: wire
+                .drift
+                .as_ref()
+                .map(|drift| self::drift(drift, wire.evaluator.is_some()))
+                .transpose()?,
             evaluator: wire.evaluator.as_ref().map(EvaluatorTask::parse).transpose()?,
             serves: (!wire.serves.is_empty()).then(|| wire.serves.clone()),
             rollback: wire.rollback,
@@ -123,16 +137,25 @@ impl Task {
     }
 }
 
-fn drift(wire: &node::DriftDetection) -> Result<DriftTask, String> {
-    match wire.on() {
-        node::DriftSubject::Features => {}
-        node::DriftSubject::Outputs => {
-            return Err("this node detects drift on features alone, not on outputs".to_owned());
+/// `measures`: the evaluator is on this node.
+fn drift(wire: &node::DriftDetection, measures: bool) -> Result<DriftTask, String> {
+    let (detector, parameters) = (wire.detector.clone(), wire.parameters.clone());
+    let (on, parsed) = match wire.on() {
+        node::DriftSubject::Features => {
+            (DriftSubject::Features, sedge_drift::Detector::parse(&detector, &parameters).map(drop))
+        }
+        node::DriftSubject::Errors if !measures => {
+            return Err(
+                "its drift is detected on errors, and what measures them is on another node".to_owned()
+            );
+        }
+        node::DriftSubject::Errors => {
+            (DriftSubject::Errors, sedge_drift::Errors::parse(&detector, &parameters).map(drop))
         }
         node::DriftSubject::Unspecified => return Err("its drift is detected on nothing".to_owned()),
-    }
-    sedge_drift::Detector::parse(&wire.detector, &wire.parameters).map_err(|error| error.to_string())?;
-    Ok(DriftTask { detector: wire.detector.clone(), parameters: wire.parameters.clone() })
+    };
+    parsed.map_err(|error| error.to_string())?;
+    Ok(DriftTask { detector, parameters, on })
 }
 
 impl EvaluatorTask {
@@ -199,11 +222,23 @@ pub(super) mod tests {
         }
     }
 
+    pub fn evaluator() -> EvaluatorTask {
+        Task::parse(&learning()).unwrap().evaluator.unwrap()
+    }
+
+    fn of_errors(detector: &str) -> node::DriftDetection {
+        let (detector, parameters) = (detector.to_owned(), r#"{"window": 50}"#.to_owned());
+        node::DriftDetection { detector, parameters, on: node::DriftSubject::Errors.into() }
+    }
+
     #[test]
     fn a_whole_task_is_taken() {
         let task = Task::parse(&learning()).unwrap();
         assert_eq!((task.tag(3).as_str(), task.plan.keep), ("0f3c9a1b-v3", 5));
         assert_eq!(task.evaluator.as_ref().unwrap().parameters, "{}");
+        let on_errors =
+            Task::parse(&node::Learning { drift: Some(of_errors("adwin")), ..learning() }).unwrap();
+        assert_eq!(on_errors.drift.unwrap().on, DriftSubject::Errors);
         let changed = node::Learning { hard_share: Some(0.5), ..learning() };
         assert_ne!(Task::parse(&changed).unwrap(), task);
     }
@@ -211,7 +246,7 @@ pub(super) mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Change = fn(&mut node::Learning);
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 10] = [
             (|task| task.repository = "../models".to_owned(), "repository"),
             (|task| task.tag_prefix = "-v".to_owned(), "tag"),
             (|task| task.tag_prefix = "v/".to_owned(), "tag"),
@@ -231,10 +266,15 @@ pub(super) mod tests {
             ),
             (
                 |task| {
-                    let on = node::DriftSubject::Outputs.into();
-                    task.drift = Some(node::DriftDetection { on, ..node::DriftDetection::default() });
+                    task.drift = Some(of_errors("psi"));
                 },
-                "outputs",
+                "page-hinkley watch errors",
+            ),
+            (
+                |task| {
+                    (task.drift, task.evaluator) = (Some(of_errors("adwin")), None);
+                },
+                "another node",
             ),
         ];
         for (change, word) in cases {

@@ -7,10 +7,12 @@
 //!  what came of the step ────┘        ▲           (on disk)     ├─ deploy ─▶ deployments, or asked of other nodes
 //!                                     └─────────────────────────┴─ forget
 //! ```
-//! Beside that, versions that others are to have are uploaded when the registry can be reached. Nothing here decides; see
+//! Beside that, versions that others are to have are uploaded when the registry can be reached, and between rounds the errors of
+//! the deployed version are measured where drift is theirs. Nothing here decides; see
 //! `sedge_learning`.
 
 mod begin;
+mod errors;
 mod look;
 mod others;
 mod upload;
@@ -35,7 +37,7 @@ use super::run::Success;
 use super::{Context, Ended, Reporter};
 use crate::artifacts::{Artifact, ArtifactError};
 use crate::data::Dataset;
-use crate::learning::{Deployed, Drift, Kept, Record, Sources, Task};
+use crate::learning::{Deployed, Drift, Errors, Kept, Record, Sources, Task};
 use crate::model::Model;
 use crate::runtime::Component;
 
@@ -67,6 +69,7 @@ pub(super) async fn learn(
     let mut work = Work::none(&cancel);
     let mut upload: Option<(u32, BoxFuture<'_, Result<(), ArtifactError>>)> = None;
     let mut pause = Pause::new();
+    let mut measuring = None;
     loop {
         changes.mark_unchanged();
         heard.mark_unchanged();
@@ -86,6 +89,9 @@ pub(super) async fn learn(
         if upload.is_none() && pause.is_over() {
             upload = learner.upload(&work.step);
         }
+        if measuring.is_none() {
+            measuring = learner.measure_errors(&work.step, &cancel);
+        }
         let wait = learner.wait(&work.step);
         tokio::select! {
             () = cancel.cancelled() => return Err(Ended::Cancelled),
@@ -100,6 +106,10 @@ pub(super) async fn learn(
             uploaded = async { match &mut upload { Some((_, future)) => future.await, None => std::future::pending().await } } => {
                 let version = upload.take().map_or(0, |(version, _)| version);
                 learner.uploaded(version, uploaded, &mut pause).await?;
+            }
+            measured = async { match &mut measuring { Some(future) => future.await, None => std::future::pending().await } } => {
+                measuring = None;
+                learner.errors_measured(measured);
             }
             () = pause.over(), if upload.is_none() => {}
             () = tokio::time::sleep(wait) => {}
@@ -144,6 +154,8 @@ struct Learner<'a> {
     /// Of the dataset's samples.
     sources: Arc<Sources>,
     drift: Option<Drift>,
+    /// Instead, where drift is that of the deployed version's errors.
+    errors: Option<Errors>,
     figures: Figures,
     said: Option<node::LearningStatus>,
 }

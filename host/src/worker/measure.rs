@@ -1,5 +1,5 @@
-//! Measuring two versions of a model on the same data, and on what earlier measurements saw. Called by learners, and by
-//! assessors where that is another node's part.
+//! Measuring two versions of a model on the same data, and on what earlier measurements saw; or one on parts of a dataset. Called
+//! by learners, and by assessors where that is another node's part.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,12 +93,30 @@ impl Measure<'_> {
         }
     }
 
+    /// A version on each of these, in place of what the evaluator is granted.
+    pub async fn each(&self, version: &Artifact, parts: Vec<Arc<Dataset>>) -> Result<Vec<Report>, Ended> {
+        let component = fetch::component(self.context, &self.evaluator.plugin, &|_, _| {}).await?;
+        let weights = weights_of(self.context, &self.definition, version).await?;
+        let mut reports = Vec::new();
+        for part in parts {
+            let names = self.evaluator.datasets.keys();
+            let datasets = names.map(|name| (name.clone(), Arc::clone(&part))).collect();
+            reports.push(self.evaluator(&component, datasets)?.evaluate(weights.clone()).await?);
+        }
+        Ok(reports)
+    }
+
     async fn on(
         &self,
         component: &Component,
         [candidate, deployed]: &[Weights; 2],
         datasets: Datasets,
     ) -> Result<[Report; 2], Ended> {
+        let evaluator = self.evaluator(component, datasets)?;
+        Ok([evaluator.evaluate(candidate.clone()).await?, evaluator.evaluate(deployed.clone()).await?])
+    }
+
+    fn evaluator(&self, component: &Component, datasets: Datasets) -> Result<Evaluator, Ended> {
         let grants = Grants {
             parameters: self.evaluator.parameters.clone(),
             datasets,
@@ -108,8 +126,7 @@ impl Measure<'_> {
             observer: Arc::new(self.reporter.clone()),
             cancel: self.cancel.clone(),
         };
-        let evaluator = Evaluator::new(&self.context.runtime, component, grants)?;
-        Ok([evaluator.evaluate(candidate.clone()).await?, evaluator.evaluate(deployed.clone()).await?])
+        Ok(Evaluator::new(&self.context.runtime, component, grants)?)
     }
 }
 

@@ -1,15 +1,14 @@
 //! Datasets that grow while jobs watch them.
 
 use std::fs;
-use std::io::Write as _;
 
 use anyhow::Result;
 use sedge_testbed::{Built, Platform, eventually};
 use serde_json::Value;
 
 use super::{
-    PATIENCE, answers_as, data, dataset, deployed, deployed_by, job, lines, place, prepare, prepared, table,
-    version,
+    PATIENCE, answers_as, append_to, data, dataset, deployed, deployed_by, job, lines, place, prepare,
+    prepared, table, version,
 };
 
 /// A job whose every candidate is deployed.
@@ -20,11 +19,6 @@ fn endless() -> String {
 /// Add to the stream of edge-1, in one go.
 fn append(platform: &Platform, text: &str) -> Result<()> {
     append_to(platform, "stream.csv", text)
-}
-
-fn append_to(platform: &Platform, file: &str, text: &str) -> Result<()> {
-    let path = platform.datasets("edge-1").join(file);
-    Ok(fs::OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())?)
 }
 
 fn has_samples(platform: &Platform, samples: u64) -> Result<()> {

@@ -1,11 +1,14 @@
 //! Incremental learning: rows that arrive are learnt, candidates are measured and deployed by hot swap, on one node or on
 //! several. The fixtures are here, the tests by what they are about.
 
+mod drift;
 mod growth;
 mod labels;
+mod recovery;
 mod rounds;
 
 use std::fs;
+use std::io::Write as _;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -35,6 +38,22 @@ fn place(platform: &Platform, node: &str, file: &str, rows: usize) -> Result<()>
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(file), table(0..rows)?)?;
     Ok(())
+}
+
+/// Add to a file in the dataset folder of edge-1, in one go.
+fn append_to(platform: &Platform, file: &str, text: &str) -> Result<()> {
+    let path = platform.datasets("edge-1").join(file);
+    Ok(fs::OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())?)
+}
+
+/// Each digit is called by the name of the next.
+fn mislabelled(rows: &str) -> Result<String> {
+    rows.lines()
+        .map(|row| {
+            let (pixels, label) = row.rsplit_once(',').context("a label")?;
+            Ok(format!("{pixels},{}\n", (label.parse::<u32>()? + 1) % 10))
+        })
+        .collect()
 }
 
 fn dataset(name: &str, node: &str, file: &str) -> String {

@@ -108,11 +108,13 @@ pub struct ReplayPolicy {
 pub struct DriftDetection {
     /// How it is detected.
     pub detector: DriftDetector,
-    /// The detector's parameters, e.g. `window: 500`.
+    /// The detector's parameters, e.g. `window: 500`. On errors also `window`, rows that are measured together (100), and
+    /// `metric`, what is watched in place of 1 − accuracy; what the detector counts in values are windows then.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "any_object")]
     pub parameters: Map<String, Value>,
-    /// On what: the `features` of the rows, or the deployed model's `outputs` on them. features by default.
+    /// On what: the `features` of the rows, or the deployed version's `errors` on them. features by default. A model's
+    /// outputs are watched where they are: by a miner of the service, `drift-miner` say, whose hard share triggers know.
     #[serde(default)]
     pub on: DriftSubject,
 }
@@ -152,8 +154,9 @@ pub enum DriftSubject {
     /// What rows have beside their label.
     #[default]
     Features,
-    /// What the deployed model puts out for them.
-    Outputs,
+    /// What the job's evaluator measures of the deployed version on rows that have arrived since it was trained, window by
+    /// window; by adwin or page-hinkley, and where the evaluator is on the node that trains.
+    Errors,
 }
 
 /// How a candidate is measured, beside the deployed version on the same data.

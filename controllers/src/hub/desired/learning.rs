@@ -60,7 +60,7 @@ fn drift(drift: &DriftDetection) -> node::DriftDetection {
         parameters: Value::Object(drift.parameters.clone()).to_string(),
         on: match drift.on {
             DriftSubject::Features => node::DriftSubject::Features,
-            DriftSubject::Outputs => node::DriftSubject::Outputs,
+            DriftSubject::Errors => node::DriftSubject::Errors,
         }
         .into(),
     }
@@ -132,7 +132,7 @@ mod tests {
                 "train": {"expression": "newSamples >= 100", "checkPeriod": "1s"},
                 "deploy": {"condition": {"metric": "difference.accuracy", "operator": ">", "threshold": 0.1}},
                 "replay": {"share": 0.25, "reservoir": 500},
-                "drift": {"detector": "page-hinkley", "parameters": {"threshold": 20}, "on": "outputs"},
+                "drift": {"detector": "page-hinkley", "parameters": {"threshold": 20}, "on": "errors"},
                 "evaluator": {"plugin": pinned("evaluator:1"), "parameters": {"batchSize": 8},
                               "datasets": [{"name": "test", "dataset": "stream"}], "resources": {"memory": "1Mi", "timeout": "2s"}},
                 "keep": 5, "retries": 2, "serves": "digits-edge-n", "rollback": {"version": 0, "request": 7},
@@ -149,7 +149,7 @@ mod tests {
         assert!(task.deploy_trigger.contains("difference.accuracy"));
         assert_eq!((task.replay_share, task.replay_reservoir), (0.25, 500));
         let drift = task.drift.unwrap();
-        assert_eq!((drift.detector.as_str(), drift.on()), ("page-hinkley", node::DriftSubject::Outputs));
+        assert_eq!((drift.detector.as_str(), drift.on()), ("page-hinkley", node::DriftSubject::Errors));
         assert_eq!(drift.parameters, r#"{"threshold":20}"#);
         let evaluator = task.evaluator.unwrap();
         assert_eq!(evaluator.plugin.unwrap().repository, "plugins/evaluator");

@@ -520,6 +520,22 @@ fn what_a_job_began_with_stays() {
 }
 
 #[test]
+fn drift_on_errors_is_measured_where_rows_arrive() {
+    let on_errors = |mut observed: Observed| {
+        let drift = json!({"detector": "adwin", "on": "errors"});
+        observed.job.spec.train.drift = Some(serde_json::from_value(drift).unwrap());
+        settle(&mut observed);
+        observed
+    };
+    let mut beside = on_errors(observed());
+    assert!(task(&mut beside).drift.is_some());
+    let apart = status(&on_errors(assessed_elsewhere()));
+    assert_eq!(apart.reason.as_deref(), Some("DriftNotMeasurable"));
+    let (accepted, _, message) = condition(&apart, "Accepted");
+    assert!(!accepted && message.contains("node `n2`, where dataset `held-out` is"), "{message}");
+}
+
+#[test]
 fn a_learner_that_ends_is_begun_again_and_what_it_said_still_holds() {
     let mut observed = observed();
     settle(&mut observed);

@@ -63,6 +63,7 @@ impl<'a> Learner<'a> {
             sources: Arc::new(Sources::of(&dataset, MOST_SOURCES)),
             dataset,
             drift: None,
+            errors: None,
             figures: Figures::default(),
             said: None,
         };

@@ -6,7 +6,7 @@ use sedge_learning::{Figures, MOST_SOURCES};
 
 use super::{Learner, TRAIN, work};
 use crate::data::Dataset;
-use crate::learning::{Drift, Sources};
+use crate::learning::{Drift, DriftSubject, Errors, Sources};
 use crate::worker::run::datasets;
 
 impl Learner<'_> {
@@ -22,7 +22,10 @@ impl Learner<'_> {
         }
         self.figures = Figures {
             rows: self.sources.rows(),
-            drift: self.drift().await,
+            drift: match self.errors() {
+                Some(errors) => errors.score(),
+                None => self.drift().await,
+            },
             hard_share: match self.serves() {
                 Some(worker) => self.context.deployments.hard_share(&worker),
                 None => self.task.hard_share,
@@ -67,8 +70,25 @@ impl Learner<'_> {
         }
     }
 
+    /// Where drift is that of the deployed version's errors: the windows of them, as of the version that serves now.
+    fn errors(&mut self) -> Option<&Errors> {
+        let on_errors = self.task.drift.clone().filter(|task| task.on == DriftSubject::Errors);
+        // Refused when the definition was parsed, where there is no evaluator or the parameters are none.
+        let Some((task, evaluator)) = on_errors.zip(self.task.evaluator.clone()) else {
+            self.errors = None;
+            return None;
+        };
+        if !self.errors.as_ref().is_some_and(|errors| errors.is_of(&task, &evaluator)) {
+            self.errors = Errors::new(task, evaluator).ok();
+        }
+        let deployed = self.record.rounds.deployed();
+        let errors = self.errors.as_mut()?;
+        errors.look(&self.sources, deployed.number, &deployed.until);
+        Some(errors)
+    }
+
     async fn drift(&mut self) -> Option<f64> {
-        let task = self.task.drift.clone()?;
+        let task = self.task.drift.clone().filter(|task| task.on == DriftSubject::Features)?;
         let mut drift =
             self.drift.take().filter(|drift| *drift.task() == task).unwrap_or_else(|| Drift::new(task));
         let (dataset, sources) = (Arc::clone(&self.dataset), Arc::clone(&self.sources));

@@ -145,7 +145,7 @@ impl<'a> Learner<'a> {
         .boxed()
     }
 
-    fn measure(&self, cancel: CancellationToken) -> Option<Measure<'a>> {
+    pub(super) fn measure(&self, cancel: CancellationToken) -> Option<Measure<'a>> {
         Some(Measure {
             context: self.context,
             definition: self.definition.clone(),

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::super::joint::Problems;
-use super::IncrementalLearningJobSpec;
+use super::{DriftSubject, IncrementalLearningJobSpec};
 use crate::resources::Problem;
 
 impl IncrementalLearningJobSpec {
@@ -26,7 +26,12 @@ impl IncrementalLearningJobSpec {
         }
         if let Some(drift) = &self.train.drift {
             let parameters = Value::Object(drift.parameters.clone()).to_string();
-            if let Err(error) = sedge_drift::Detector::parse(drift.detector.word(), &parameters) {
+            let name = drift.detector.word();
+            let parsed = match drift.on {
+                DriftSubject::Features => sedge_drift::Detector::parse(name, &parameters).map(drop),
+                DriftSubject::Errors => sedge_drift::Errors::parse(name, &parameters).map(drop),
+            };
+            if let Err(error) = parsed {
                 problems.add("train.drift.parameters", &error.to_string());
             }
         }

@@ -64,7 +64,7 @@ fn a_job_reads_as_the_docs_show_it() {
 #[test]
 fn what_the_schema_cannot_say_is_told_by_field() {
     type Spoil = fn(&mut Value);
-    let cases: [(&str, &str, Spoil); 14] = [
+    let cases: [(&str, &str, Spoil); 15] = [
         ("spec.train.trigger.expression", "fresh", |s| {
             s["train"]["trigger"]["expression"] = json!("fresh > 1")
         }),
@@ -83,6 +83,9 @@ fn what_the_schema_cannot_say_is_told_by_field() {
         ("spec.train.replay.reservoir", "at least 1", |s| s["train"]["replay"]["reservoir"] = json!(0)),
         ("spec.train.drift.parameters", "alpha", |s| {
             s["train"]["drift"]["parameters"] = json!({"alpha": 0.1})
+        }),
+        ("spec.train.drift.parameters", "adwin and page-hinkley watch errors", |s| {
+            s["train"]["drift"]["on"] = json!("errors");
         }),
         ("spec.deploy", "a service or an inferencer", |s| s["deploy"] = json!({})),
         ("spec.deploy.inferencer", "one of the two", |s| s["deploy"]["service"] = json!({"name": "digits"})),
