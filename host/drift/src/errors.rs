@@ -9,6 +9,10 @@
 //!
 //! All others are the detector's own. A window is one value to it: what it counts in values (`minInstances`, `clock`,
 //! `gracePeriod`) it counts in windows.
+//!
+//! `page-hinkley` sees a large change within a few windows, with a `threshold` that as many errors of a window come to together
+//! (0.5 to 2, where they are from 0 to 1; its default is for longer streams). `adwin` bounds its false alarms, and takes some
+//! dozens of windows on each side even of a large change: for it, windows are to be small.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -140,9 +144,9 @@ mod tests {
         let mut errors =
             Errors::parse("adwin", r#"{"metric": "mae", "clock": 1, "gracePeriod": 1}"#).unwrap();
         assert_eq!(errors.window(), 100);
-        feed(&mut errors, "mae", &[0.1; 30]);
+        feed(&mut errors, "mae", &[0.1; 60]);
         assert!(!errors.judgement().unwrap().drift);
-        feed(&mut errors, "mae", &[0.9; 30]);
+        feed(&mut errors, "mae", &[0.9; 60]);
         assert!(errors.judgement().unwrap().drift);
         let error = errors.update([("loss", 0.3)].into_iter()).unwrap_err();
         assert_eq!(error.to_string(), "what measures reports no `mae`: it reports loss");
