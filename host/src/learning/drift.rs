@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sedge_drift::Columns;
-use sedge_learning::Rows;
+use sedge_learning::{DataRange, Rows};
 
 use super::Sources;
 use super::task::DriftTask;
@@ -22,23 +22,48 @@ pub(crate) struct Drift {
     learnt: Rows,
     /// The rows that it has seen end here.
     seen: Rows,
+    /// Why it could not watch when it was asked last.
+    failed: Option<String>,
 }
 
 impl Drift {
     pub fn new(task: DriftTask) -> Self {
-        Self { task, columns: None, learnt: Rows::default(), seen: Rows::default() }
+        Self { task, columns: None, learnt: Rows::default(), seen: Rows::default(), failed: None }
     }
 
     pub fn task(&self) -> &DriftTask {
         &self.task
     }
 
-    /// The score of the rows from `trained` on, against those before. None: there are too few. Err: the rows are nothing
-    /// that it can watch.
+    /// The score of the rows from `trained` on, against those in `data`. None: there are too few, or they are nothing that it
+    /// can watch, which is said in `failure`, once.
     pub fn score(
         &mut self,
         dataset: &Arc<Dataset>,
         sources: &Sources,
+        (data, trained): (&DataRange, &Rows),
+        failure: impl FnOnce(&str),
+    ) -> Option<f64> {
+        match self.watch(dataset, sources, data, trained) {
+            Ok(score) => {
+                self.failed = None;
+                score
+            }
+            Err(why) => {
+                if self.failed.as_ref() != Some(&why) {
+                    failure(&why);
+                    self.failed = Some(why);
+                }
+                None
+            }
+        }
+    }
+
+    fn watch(
+        &mut self,
+        dataset: &Arc<Dataset>,
+        sources: &Sources,
+        data: &DataRange,
         trained: &Rows,
     ) -> Result<Option<f64>, String> {
         let rows = sources.rows();
@@ -46,34 +71,34 @@ impl Drift {
             self.columns = None;
         }
         if self.columns.is_none() {
-            (self.learnt, self.seen) = (trained.clone(), trained.clone());
-            let (before, width) = features(dataset, sources.before(trained))?;
-            if width == 0 {
-                return Ok(None);
-            }
             let DriftTask { detector, parameters, .. } = &self.task;
+            // Before anything is read: what it cannot watch costs nothing.
             let mut columns =
-                Columns::parse(detector, parameters, width).map_err(|error| error.to_string())?;
+                Columns::parse(detector, parameters, width(dataset)?).map_err(|error| error.to_string())?;
             // Without a usable value in some column the detector takes the first that come for what came before.
-            let _ = columns.learn(&before);
+            let _ = columns.learn(&features(dataset, sources.within(data))?);
+            (self.learnt, self.seen) = (trained.clone(), trained.clone());
             self.columns = Some(columns);
         }
         let Some(columns) = &mut self.columns else { return Ok(None) };
-        let (arrived, _) = features(dataset, sources.since(&self.seen))?;
-        columns.update(&arrived);
+        columns.update(&features(dataset, sources.since(&self.seen))?);
         self.seen = rows;
         Ok(columns.judgement().map(|(_, judgement)| judgement.score))
     }
 }
 
-/// The features of rows, one row after the other, and how many a row has: all columns of floating point, side by side.
-fn features(dataset: &Arc<Dataset>, indices: Vec<u32>) -> Result<(Vec<f32>, usize), String> {
+/// Features of a row: all columns of floating point, side by side.
+fn width(dataset: &Dataset) -> Result<usize, String> {
     let is_float = |dtype| matches!(dtype, DType::F32 | DType::F64);
     let columns = dataset.columns().iter().filter(|column| is_float(column.dtype));
-    let width: usize = columns.map(|column| column.shape.iter().product::<usize>()).sum();
-    if width == 0 {
-        return Err("the dataset has no features of floating point to detect drift on".to_owned());
+    match columns.map(|column| column.shape.iter().product::<usize>()).sum() {
+        0 => Err("the dataset has no features of floating point to detect drift on".to_owned()),
+        width => Ok(width),
     }
+}
+
+/// The features of rows, one row after the other.
+fn features(dataset: &Arc<Dataset>, indices: Vec<u32>) -> Result<Vec<f32>, String> {
     let mut rows = Vec::new();
     let part = dataset.part(indices, Vec::new());
     let mut batches = part.batches(Split::Train, BATCH, None);
@@ -87,7 +112,7 @@ fn features(dataset: &Arc<Dataset>, indices: Vec<u32>) -> Result<(Vec<f32>, usiz
             }
         }
     }
-    Ok((rows, width))
+    Ok(rows)
 }
 
 fn floats(tensor: &Tensor) -> Option<Vec<f32>> {

@@ -1,6 +1,7 @@
 //! What a learner says of its job, in the words of the node protocol. Called by `worker::learn`.
 
 use jiff::Timestamp;
+use prost::Message as _;
 use sedge_api::node;
 use sedge_learning::{
     DataRange, Figures, Metrics, Outcome, RollbackState, Round, StageRecord, StageState, Version,
@@ -11,6 +12,10 @@ use super::Record;
 
 /// Ranges that are said of one round or version.
 const RANGES: usize = 16;
+
+/// Bytes of versions, about, from the newest on, that are said with all figures: a status is part of one message, and of one
+/// resource. Of older ones metrics and parameters are left out; the record on disk has them.
+const FIGURES_BYTES: usize = 256 << 10;
 
 /// What is asked of other nodes.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,7 +32,9 @@ pub(crate) fn status(record: &Record, first: &str, figures: &Figures, wants: Wan
         round: latest.map_or(0, |round| round.number),
         current: rounds.current().map(round),
         rounds: rounds.past().iter().map(round).collect(),
-        versions: rounds.versions().iter().map(|version| self::version(record, first, version)).collect(),
+        versions: brief(
+            rounds.versions().iter().map(|version| self::version(record, first, version)).collect(),
+        ),
         deployed: rounds.deployed().number,
         serial: rounds.serial(),
         waiting: rounds.waiting().to_owned(),
@@ -52,6 +59,20 @@ pub(crate) fn status(record: &Record, first: &str, figures: &Figures, wants: Wan
             hard_share: figures.hard_share,
         }),
     }
+}
+
+/// The figures of the newest, as many as there is room for.
+fn brief(mut versions: Vec<node::ModelVersion>) -> Vec<node::ModelVersion> {
+    let mut said = 0;
+    for version in versions.iter_mut().rev() {
+        said += version.encoded_len();
+        if said > FIGURES_BYTES {
+            version.parameters.clear();
+            version.training.clear();
+            version.measured = None;
+        }
+    }
+    versions
 }
 
 fn round(round: &Round) -> node::LearningRound {
@@ -222,5 +243,19 @@ mod tests {
         assert_eq!((said.deployed, said.serial, said.current), (1, 1, None));
         assert_eq!(said.rounds[0].outcome(), node::RoundOutcome::Deployed);
         assert_eq!(said.figures.unwrap().new_samples, 0);
+    }
+
+    #[test]
+    fn a_status_fits_into_a_message_however_many_metrics_plugins_report() {
+        let metric = |n: u32| node::Metric { name: format!("{n:0>200}"), value: 0.5 };
+        let version = |number| node::ModelVersion {
+            number,
+            parameters: "p".repeat(16 << 10),
+            training: (0..256).map(metric).collect(),
+            ..node::ModelVersion::default()
+        };
+        let versions = brief((0..100).map(version).collect());
+        assert!(versions.iter().map(prost::Message::encoded_len).sum::<usize>() < 2 * FIGURES_BYTES);
+        assert_eq!((versions.len(), versions[99].training.len(), versions[0].training.len()), (100, 256, 0));
     }
 }

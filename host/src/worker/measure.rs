@@ -78,12 +78,17 @@ impl Measure<'_> {
     /// Once they are there: after a start they are read anew, which is no failure of the round.
     async fn datasets(&self) -> Result<Datasets, Ended> {
         let mut changes = self.context.shelf.watch();
+        let mut said = String::new();
         loop {
             changes.mark_unchanged();
             match datasets(self.context, &self.evaluator.datasets) {
                 Ok(found) => return Ok(found),
                 Err((reason, message)) => {
-                    self.reporter.line(&format!("the measurement waits: {reason}: {message}"))
+                    let why = format!("the measurement waits: {reason}: {message}");
+                    if why != said {
+                        self.reporter.line(&why);
+                        said = why;
+                    }
                 }
             }
             tokio::select! {

@@ -56,8 +56,9 @@ pub(crate) struct Shelf {
     board: Arc<Board>,
     books: Mutex<BTreeMap<String, Book>>,
     changed: watch::Sender<u64>,
-    /// Reading takes memory and disk: one at a time.
+    /// Reading takes memory and disk: one at a time; and one of a store, which may be slow, while files here go on being read.
     reading: Semaphore,
+    fetching: Semaphore,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -71,6 +72,7 @@ impl Shelf {
             books: Mutex::default(),
             changed: watch::Sender::new(0),
             reading: Semaphore::new(1),
+            fetching: Semaphore::new(1),
             tasks: TaskTracker::new(),
             shutdown,
         })
@@ -204,8 +206,12 @@ impl Shelf {
         &self,
         mut dataset: sedge_data::Dataset,
     ) -> Option<(sedge_data::Dataset, Result<Growth, DataError>)> {
+        let turns = match dataset.origin() {
+            sedge_data::Origin::Local(_) => &self.reading,
+            sedge_data::Origin::Remote(_) => &self.fetching,
+        };
         // The semaphore is never closed; were it, reading without it would do no harm.
-        let _one_at_a_time = self.reading.acquire().await;
+        let _one_at_a_time = turns.acquire().await;
         let read = move || {
             let growth = dataset.refresh();
             (dataset, growth)

@@ -81,6 +81,7 @@ spec:
     drift: {{detector: psi, parameters: {{window: 200, bins: 5}}}}
   evaluate:
     plugin: evaluator:0.1.0
+    parameters: {{perClass: y}}
     trigger: {{expression: 'difference.accuracy > -0.05'}}
 {evaluate}  deploy:
     inferencer:

@@ -19,6 +19,10 @@ fn rows_that_arrive_are_learnt_again_and_again_and_a_version_may_be_gone_back_to
     let measured = (accuracy(&one["measured"]["candidate"]), accuracy(&one["measured"]["deployed"]));
     let (Some(better), Some(worse)) = measured else { anyhow::bail!("it was not measured: {one}") };
     assert!(better > 0.8 && worse < 0.3, "{better} {worse}");
+    for name in ["accuracy.class3", "recent.accuracy", "recent.accuracy.class3"] {
+        let metrics = one["measured"]["candidate"].as_array().context("metrics")?;
+        assert!(metrics.iter().any(|metric| metric["name"] == name), "{name} of {metrics:?}");
+    }
     assert_eq!(data(one), Some(0..600), "{one}");
     answers_with(&platform, "edge-1", &first, 1)?;
     let (client, digits) = (platform.client("edge-1")?, HeldOut::read()?);

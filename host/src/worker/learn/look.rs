@@ -92,17 +92,17 @@ impl Learner<'_> {
         let mut drift =
             self.drift.take().filter(|drift| *drift.task() == task).unwrap_or_else(|| Drift::new(task));
         let (dataset, sources) = (Arc::clone(&self.dataset), Arc::clone(&self.sources));
-        let trained = self.record.rounds.deployed().until.clone();
+        let deployed = self.record.rounds.deployed();
+        let (data, trained) = (deployed.data.clone(), deployed.until.clone());
+        let reporter = self.reporter.clone();
         let scored = tokio::task::spawn_blocking(move || {
-            let score = drift.score(&dataset, &sources, &trained);
+            let failure = |why: &str| reporter.line(&format!("drift is not known: {why}"));
+            let score = drift.score(&dataset, &sources, (&data, &trained), failure);
             (drift, score)
         });
         let (drift, score) = scored.await.ok()?;
         self.drift = Some(drift);
-        score.unwrap_or_else(|why| {
-            self.reporter.line(&format!("drift is not known: {why}"));
-            None
-        })
+        score
     }
 }
 
