@@ -67,7 +67,8 @@
 //! reservoir holds, the same at each asking.
 //!
 //! Evaluations report on earlier data too: [`Evaluate::earlier`] says how many rows of each source the evaluation before
-//! it saw; rows below that are what the model is not to forget.
+//! it saw; rows below that are what the model is not to forget. Metrics of the rows from there on alone, where the world is as it is
+//! now, come among the others with the prefix `recent.`.
 //!
 //! # Drift
 //!

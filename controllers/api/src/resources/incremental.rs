@@ -177,7 +177,8 @@ pub struct LearningEvaluation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub dataset: Option<String>,
-    /// When a candidate is deployed, e.g. `difference.accuracy > 0.01`.
+    /// When a candidate is deployed, e.g. `difference.accuracy > 0.01`, or on the rows alone that are new,
+    /// `difference.recent.accuracy >= 0`.
     pub trigger: TriggerSpec,
 }
 
