@@ -91,11 +91,6 @@ impl Sources {
         self.select(data.iter().map(|(source, range)| (source, range.first..range.end)))
     }
 
-    /// Those before these ends.
-    pub fn before(&self, ends: &Rows) -> Vec<u32> {
-        self.select(ends.iter().map(|(source, end)| (source, 0..end)))
-    }
-
     /// Those from these ends on; all of a source that they do not name.
     pub fn since(&self, ends: &Rows) -> Vec<u32> {
         self.select(self.by_name.keys().map(|source| (source.as_str(), ends.of(source)..u64::MAX)))
@@ -142,7 +137,8 @@ mod tests {
             (sources.find("b.csv", 1), sources.find("b.csv", 2), sources.find("c", 0)),
             (Some(4), None, None)
         );
-        assert_eq!(sources.before(&rows([("a.csv", 2), ("b.csv", 1), ("gone", 7)])), [0, 1, 3]);
+        let ends = [("a.csv", 0..2), ("b.csv", 0..1), ("gone", 0..7)];
+        assert_eq!(sources.select(ends.into_iter()), [0, 1, 3]);
         assert_eq!(sources.since(&rows([("a.csv", 2)])), [2, 3, 4]);
         assert_eq!(sources.within(&DataRange::default()), [0; 0]);
         assert_eq!(Sources::of(&dataset, 1).rows(), rows([("", 5)]), "more files than are told apart");
