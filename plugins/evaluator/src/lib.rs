@@ -27,7 +27,13 @@ struct Parameters {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { batch_size: 256, dataset: "test".to_owned(), split: Part::Test, graph: "evaluate".to_owned(), per_class: None }
+        Self {
+            batch_size: 256,
+            dataset: "test".to_owned(),
+            split: Part::Test,
+            graph: "evaluate".to_owned(),
+            per_class: None,
+        }
     }
 }
 
