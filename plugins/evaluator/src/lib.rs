@@ -112,7 +112,7 @@ impl Evaluator for Means {
 /// The samples of each class that there is in the column, with all their columns.
 fn by_class(columns: &[NamedTensor], column: &str) -> Result<BTreeMap<i64, Vec<NamedTensor>>, Error> {
     let Some((_, classes)) = columns.iter().find(|(name, _)| name == column) else {
-        return Err(Error::parameter("perClass", &format!("the dataset has no column `{column}`")));
+        return Err(Error::parameter("perClass", format!("the dataset has no column `{column}`")));
     };
     let mut rows: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
     for (row, class) in classes.to_i64()?.into_iter().enumerate() {
@@ -120,7 +120,7 @@ fn by_class(columns: &[NamedTensor], column: &str) -> Result<BTreeMap<i64, Vec<N
     }
     if rows.len() > MOST_CLASSES {
         let message = format!("`{column}` has {} classes, more than {MOST_CLASSES}", rows.len());
-        return Err(Error::parameter("perClass", &message));
+        return Err(Error::parameter("perClass", message));
     }
     let mut of_class: BTreeMap<i64, Vec<NamedTensor>> = BTreeMap::new();
     for (name, tensor) in columns {
